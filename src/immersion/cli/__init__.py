@@ -1,0 +1,67 @@
+"""The command line: `immersion audit`.
+
+Commands live in files of their own that load when they run, so that `--help` needs neither torch
+nor numpy. Results go to standard output, progress and errors to standard error.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+OK, GATE_FAILED, USAGE, INTERNAL, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 ok, 1 gate failed, 2 usage, 3 internal, 130 interrupted."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    sys.exit(run(given))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """The exit code of one command line; every error of the user's is one line."""
+    from cyclopts import App, CycloptsError
+
+    from immersion import __version__
+    from immersion.core.errors import ImmersionError
+
+    app = App(
+        name="immersion",
+        help="The geometry of data inside deep networks: measure it, see it, train with it.",
+        version=__version__,
+        help_format="markdown",
+    )
+    app.command(
+        "immersion.cli.audit:audit",
+        help="Audit a model on data and write a report (report.html, report.json).",
+    )
+    try:
+        code = app(
+            list(arguments), exit_on_error=False, print_error=False, result_action="return_value"
+        )
+        return code if isinstance(code, int) else OK
+    except CycloptsError as error:
+        return _complain(_one_line(str(error)), USAGE)
+    except ImmersionError as error:
+        if "--debug" in arguments:
+            raise
+        return _complain(_one_line(str(error)), USAGE)
+    except KeyboardInterrupt:
+        return _complain("interrupted; nothing was written", INTERRUPTED)
+    except BrokenPipeError:
+        return OK
+    except Exception as error:
+        if "--debug" in arguments:
+            raise
+        said = _one_line(f"{type(error).__name__}: {error}")
+        return _complain(f"internal error, please report it with --debug ({said})", INTERNAL)
+
+
+def _complain(line: str, code: int) -> int:
+    print(f"immersion: {line}", file=sys.stderr)
+    return code
+
+
+def _one_line(message: str) -> str:
+    """The message without line breaks and control characters, which file names may smuggle in."""
+    return " ".join("".join(c if c.isprintable() else " " for c in message).split())

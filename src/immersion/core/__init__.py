@@ -1,0 +1,1 @@
+"""The vocabulary every other part speaks: metrics, measurements, errors, progress, memory."""

@@ -1,0 +1,105 @@
+"""A measured number that carries its uncertainty, its settings, its control and its caveats."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from statistics import NormalDist
+
+Setting = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One number that leaves `immersion.measure`.
+
+    Attributes:
+        name: the quantity, in snake case (`"two_nn"`).
+        value: the estimate; NaN when the data cannot decide it, and then `caveats` says why.
+        stderr: one standard error of `value`, in the same unit; NaN when it is unknown.
+        n: how many samples the estimate rests on.
+        settings: every parameter that changes the value, so that it can be computed again.
+        null: the same quantity on a control that has no structure of the kind in question.
+        caveats: when not to trust the value, one sentence each.
+
+    Example:
+        >>> d = Measurement("two_nn", 13.0, 0.2, 5000, null=Measurement("two_nn", 40.0, 0.6, 5000))
+        >>> str(d)
+        '13.0 ± 0.2 (n = 5000)'
+        >>> round(d.z_from_null, 1)
+        -42.7
+        >>> tuple(round(end, 2) for end in d.interval())
+        (12.61, 13.39)
+    """
+
+    name: str
+    value: float
+    stderr: float
+    n: int
+    settings: Mapping[str, Setting] = field(default_factory=dict[str, Setting])
+    null: Measurement | None = None
+    caveats: tuple[str, ...] = ()
+
+    @property
+    def decidable(self) -> bool:
+        """Whether the data decided the value at all."""
+        return math.isfinite(self.value)
+
+    @property
+    def z_from_null(self) -> float:
+        """(value - null) in standard errors of the difference; NaN without a null.
+
+        The two estimates are taken as independent, which overstates the error of a paired control
+        and so errs on the side of "not different".
+        """
+        if self.null is None:
+            return math.nan
+        spread = math.hypot(self.stderr, self.null.stderr)
+        return (self.value - self.null.value) / spread if spread > 0 else math.nan
+
+    def interval(self, level: float = 0.95) -> tuple[float, float]:
+        """Normal confidence interval of the given level, ends included."""
+        half = NormalDist().inv_cdf(0.5 + level / 2) * self.stderr
+        return self.value - half, self.value + half
+
+    def to_dict(self) -> dict[str, object]:
+        """JSON-ready dictionary; NaN and infinity become None, as JSON has no word for them."""
+        return {
+            "name": self.name,
+            "value": _finite(self.value),
+            "stderr": _finite(self.stderr),
+            "n": self.n,
+            "settings": dict(self.settings),
+            "null": None if self.null is None else self.null.to_dict(),
+            "caveats": list(self.caveats),
+        }
+
+    def __str__(self) -> str:
+        if not self.decidable:
+            return f"not decidable (n = {self.n})"
+        return f"{with_error(self.value, self.stderr)} (n = {self.n})"
+
+
+def with_error(value: float, stderr: float) -> str:
+    """`value ± stderr` with the error to one or two significant digits and the value to match.
+
+    Example:
+        >>> with_error(13.0412, 0.183)
+        '13.0 ± 0.2'
+        >>> with_error(0.01234, 0.00104)
+        '0.0123 ± 0.0010'
+    """
+    if not math.isfinite(value):
+        return "–"
+    if not (math.isfinite(stderr) and stderr > 0):
+        return f"{value:.4g}"
+    # An error that starts with 1 loses up to a third of itself when cut to one digit.
+    exponent = math.floor(math.log10(stderr))
+    leading = round(stderr / 10**exponent, 6)
+    digits = max(0, -exponent + (1 if leading < 1.75 else 0))
+    return f"{value:.{digits}f} ± {stderr:.{digits}f}"
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,1 @@
+"""Learned manifolds: the geometry of a network's map and what its layers put out."""

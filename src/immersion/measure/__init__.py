@@ -1,0 +1,1 @@
+"""Measures: numbers with error bars about sampled points, layers and networks."""

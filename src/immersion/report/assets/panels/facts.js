@@ -1,0 +1,21 @@
+// Labelled values: the header's headline, a finding's evidence, the footer.
+
+function factList(language, facts, className) {
+  return facts.map((fact) =>
+    element("div", { class: className }, [
+      element("dt", { text: language.pick(fact.label) }),
+      element("dd", {}, [element("bdi", { text: language.pick(fact.value) })]),
+    ]),
+  );
+}
+
+function renderFacts(model, language) {
+  byId("title").textContent = model.title;
+  byId("headline").replaceChildren(...factList(language, model.headline, "headline-fact"));
+  byId("notes").hidden = model.notes.length === 0;
+  byId("notes-list").replaceChildren(
+    ...model.notes.map((note) => element("li", { text: language.pick(note) })),
+  );
+  byId("provenance").hidden = model.provenance.length === 0;
+  byId("provenance-list").replaceChildren(...factList(language, model.provenance, "fact"));
+}

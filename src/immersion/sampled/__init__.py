@@ -1,0 +1,1 @@
+"""Sampled manifolds: a cloud of points, its neighbour graph and its tangent spaces."""
