@@ -16,6 +16,7 @@ from .learned.capture import Capture as Capture
 from .learned.capture import capture as capture
 from .learned.immersion import Immersion as Immersion
 from .measure.agreement import label_agreement as label_agreement
+from .measure.dimension import against_shuffled as against_shuffled
 from .measure.dimension import mle_dimension as mle_dimension
 from .measure.dimension import two_nn as two_nn
 from .measure.sensitivity import off_manifold_sensitivity as off_manifold_sensitivity

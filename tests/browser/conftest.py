@@ -53,7 +53,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("reports")
     views = {
         "full": example_view(),
-        "hostile": example_view(hostile=True, found=11),
+        "hostile": example_view(hostile=True, found=12),
         "unlabelled": example_view(labelled=False, pictured=False),
         "calm": example_view(n=500, found=0),
     }
@@ -66,7 +66,10 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture
 def open_report(browser: Browser, reports: dict[str, Path]) -> Iterator[OpenReport]:
-    """Opens the report of a name (or path) and waits until it is ready; options are a context's."""
+    """Opens the report of a name (or path) and waits until it is ready.
+
+    Options are those of a browser context; `init_script` runs before the page's own scripts.
+    """
     contexts: list[Any] = []
 
     def opener(name: str | Path = "full", **options: Any) -> Opened:
@@ -76,9 +79,11 @@ def open_report(browser: Browser, reports: dict[str, Path]) -> Iterator[OpenRepo
             "reduced_motion": "reduce",
             **options,
         }
+        init_script = settings.pop("init_script", "")
         context = browser.new_context(**settings)
         contexts.append(context)
         page = context.new_page()
+        page.add_init_script(init_script)
         path = name if isinstance(name, Path) else reports[name]
         opened = Opened(page, path.as_uri())
         page.on("console", lambda message: opened.said.append(f"{message.type}: {message.text}"))

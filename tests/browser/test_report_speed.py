@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 from example_view import example_view
-from opened import Opened, OpenReport
+from opened import AFTER_PAINT, Opened, OpenReport
 
 from immersion.report import render
 
 MIDDLE = "[[20000, 20000], [45000, 20000], [45000, 45000], [20000, 45000]]"
-AFTER_PAINT = "new Promise((done) => requestAnimationFrame(() => setTimeout(done)))"
 
 
 def hover_ms(report: Opened) -> float:

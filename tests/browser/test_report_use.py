@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from example_view import example_view
-from opened import Opened, OpenReport
+from opened import AFTER_PAINT, Opened, OpenReport
 from playwright.sync_api import Browser
 
 
@@ -174,11 +174,11 @@ def test_the_keyboard_walks_selects_clears_and_changes_the_layer(report: Opened)
 
 def test_a_finding_shows_its_samples_and_its_layer(report: Opened) -> None:
     view = example_view()
-    report.page.click('[data-key="samples-labels"]')
+    report.page.click('[data-key="samples-0"]')
     assert report.probe("selectedRows") == sorted(view.findings[0].samples)
     assert report.probe("layer") == view.findings[0].layer
     assert report.page.locator("#suspects tr.selected").count() == 20
-    report.page.click('[data-key="layer-collapse"]')
+    report.page.click('[data-key="layer-4"]')
     assert report.probe("layer") == "logits"
 
 
@@ -186,7 +186,11 @@ def test_at_most_seven_findings_stand_open(open_report: OpenReport) -> None:
     report = open_report("hostile")
     assert report.page.locator("#findings .finding:visible").count() == 7
     report.page.locator("#findings summary").click()
-    assert report.page.locator("#findings .finding:visible").count() == 11
+    assert report.page.locator("#findings .finding:visible").count() == 12
+    keys = report.page.locator("#findings [data-key]").evaluate_all(
+        "nodes => nodes.map((node) => node.dataset.key)"
+    )
+    assert len(set(keys)) == len(keys) > 0
 
 
 def test_no_findings_is_said_calmly(open_report: OpenReport) -> None:
@@ -234,7 +238,7 @@ def test_charts_have_lines_a_readout_and_the_same_numbers_as_a_table(report: Ope
     view = example_view()
     chart = report.page.locator("figure.chart").first
     chart.scroll_into_view_if_needed()
-    assert report.page.locator("figure.chart canvas").count() == 4
+    assert report.page.locator("figure.chart canvas").count() == 5
     chart.locator("summary").click()
     cells = chart.locator("tbody tr").nth(2).locator("td").all_inner_texts()
     assert cells[0] == "not decidable"
@@ -356,7 +360,7 @@ def test_an_old_browser_still_gets_the_findings(browser: Browser, reports: dict[
 def test_print_opens_the_tables_and_hides_the_controls(report: Opened) -> None:
     report.page.emulate_media(media="print")
     report.page.evaluate("dispatchEvent(new Event('beforeprint'))")
-    assert report.page.locator("figure.chart table:visible").count() == 4
+    assert report.page.locator("figure.chart table:visible").count() == 5
     assert report.page.locator("#suspects tbody tr:visible").count() == 40
     assert report.page.locator("button[data-language]:visible").count() == 0
     assert report.page.locator("#stage:visible").count() == 0
@@ -374,3 +378,99 @@ def test_controls_are_named_and_images_described(report: Opened) -> None:
             .map((node) => node.outerHTML.slice(0, 120))"""
     )
     assert nameless == []
+
+
+@pytest.mark.parametrize(
+    ("language", "verdicts"),
+    [
+        ("en", ["found", "clear", "not decidable", "not applicable"]),
+        ("zh", ["有发现", "正常", "无法判定", "不适用"]),
+    ],
+)
+def test_every_check_is_listed_after_the_findings(
+    report: Opened, language: str, verdicts: list[str]
+) -> None:
+    report.page.click(f'button[data-language="{language}"]')
+    rows = report.page.locator("#findings + #checks li")
+    assert rows.locator(".verdict").all_inner_texts() == verdicts
+    said = rows.locator(".check-says").all_inner_texts()
+    assert [text.replace("\u00a0", " ") for text in said] == [
+        check.says.en if language == "en" else check.says.zh for check in example_view().checks
+    ]
+    marks = rows.locator(".verdict-mark").evaluate_all(
+        """nodes => nodes.map((node) => {
+            const own = getComputedStyle(node), drawn = getComputedStyle(node, "::before");
+            return [own.clipPath, own.borderStyle, drawn.borderStyle].join();
+        })"""
+    )
+    assert len(set(marks)) == 4, "a verdict differs from another by its colour only"
+
+
+def ink_in(report: Opened, curve: str, colour: str) -> int:
+    """How many pixels of a chart have exactly this colour (light theme)."""
+    return report.page.evaluate(
+        """([curve, colour]) => {
+            const canvas = document.querySelector(`[data-curve="chart-${curve}"] canvas`);
+            const { data } = canvas.getContext("2d")
+              .getImageData(0, 0, canvas.width, canvas.height);
+            const wanted = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
+            let count = 0;
+            for (let i = 0; i < data.length; i += 4) {
+              if (data[i + 3] === 255 && wanted.every((v, c) => data[i + c] === v)) count++;
+            }
+            return count;
+        }""",
+        [curve, colour],
+    )
+
+
+def test_a_line_is_emphasised_by_pointer_and_keyboard(report: Opened) -> None:
+    orange = "#f3610c"
+    entries = report.page.locator('[data-curve="chart-per_class"] .chart-series')
+    entries.first.scroll_into_view_if_needed()
+    report.await_true("document.querySelectorAll('figure.chart canvas').length === 5")
+    plain = ink_in(report, "per_class", orange)
+    entries.nth(1).hover()
+    report.page.evaluate(AFTER_PAINT)
+    emphasised = ink_in(report, "per_class", orange)
+    entries.nth(2).hover()
+    report.page.evaluate(AFTER_PAINT)
+    faded = ink_in(report, "per_class", orange)
+    report.page.mouse.move(2, 2)
+    report.page.evaluate(AFTER_PAINT)
+    assert emphasised > 1.3 * plain > 0 == faded
+    assert ink_in(report, "per_class", orange) == plain
+    entries.first.focus()
+    report.page.keyboard.press("Tab")
+    report.page.evaluate(AFTER_PAINT)
+    assert ink_in(report, "per_class", orange) == emphasised
+
+
+def test_a_logarithmic_axis_is_said_and_leaves_out_what_it_cannot_hold(report: Opened) -> None:
+    chart = report.page.locator('[data-curve="chart-sensitivity"]')
+    chart.scroll_into_view_if_needed()
+    caption = chart.locator("figcaption").inner_text()
+    assert "logarithmic" in caption and "zero and less" in caption
+    values = chart.locator(".series-value")
+    over = chart.locator(".u-over").bounding_box()
+    assert over is not None
+    report.page.mouse.move(over["x"] + over["width"] / 24, over["y"] + 40)
+    assert values.nth(2).inner_text().replace("\u00a0", " ") == "0.00 ± 0.50"
+    report.page.click('button[data-language="zh"]')
+    assert "对数" in chart.locator("figcaption").inner_text()
+    assert report.said == []
+
+
+def test_reading_a_chart_moves_nothing(report: Opened) -> None:
+    """The values stand in cells wide enough for every layer's."""
+    chart = report.page.locator('[data-curve="chart-per_class"]')
+    chart.scroll_into_view_if_needed()
+    over = chart.locator(".u-over").bounding_box()
+    assert over is not None
+    heights: set[float] = set()
+    for layer in range(12):
+        report.page.mouse.move(over["x"] + (layer + 0.5) * over["width"] / 12, over["y"] + 60)
+        heights.add(chart.evaluate("node => node.getBoundingClientRect().height"))
+    assert len(heights) == 1
+    report.page.mouse.move(2, 2)
+    assert "input" in chart.locator(".readout").inner_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from immersion.report import (
+    CheckView,
     CurveView,
     Fact,
     FindingView,
@@ -55,6 +57,40 @@ HOSTILE = (
 def same(text: str) -> Text:
     """A name that is the same in both languages."""
     return Text(text, text)
+
+
+CHECKS = (
+    CheckView(
+        "found",
+        Text("Wrong labels", "错误标签"),
+        Text(
+            "40 of 5,000 samples (0.8%) have neighbours that agree on another label.",
+            "5,000 个样本中有 40 个（0.8%）的近邻一致指向另一个标签。",
+        ),
+    ),
+    CheckView(
+        "clear",
+        Text("Dead units", "失活单元"),
+        Text(
+            "Every unit of all 12 layers answers to some of the samples.",
+            "全部 12 层的每个单元都会对某些样本作出响应。",
+        ),
+    ),
+    CheckView(
+        "undecided",
+        Text("Sensitivity off the data", "偏离数据时的敏感性"),
+        Text(
+            "The data have no measurable tangent spaces: a neighbour left out of the fit lies in "
+            "them by 31 ± 2% only. More samples may help.",
+            "数据没有可测的切空间：未参与拟合的近邻只有 31 ± 2% 落在其中。更多样本也许有帮助。",
+        ),
+    ),
+    CheckView(
+        "inapplicable",
+        Text("Tangled classes", "纠缠的类别"),
+        Text("The data have no labels.", "数据没有标签。"),
+    ),
+)
 
 
 def example_view(
@@ -107,6 +143,7 @@ def example_view(
             ),
         ),
         findings=_findings(layers, labels, wrong, generator)[:found],
+        checks=CHECKS,
         layers=layers,
         curves=_curves(generator),
         maps=_maps(layers, labels, wrong, predictions, generator),
@@ -218,9 +255,10 @@ def _curves(generator: np.random.Generator) -> tuple[CurveView, ...]:
             Text("stretch", "拉伸"),
             (
                 series("along the data", "沿数据", 1 + 0.15 * depth, 0.05),
-                series("off the data", "数据之外", 1 + 0.02 * depth**2, 0.12),
-                series("random direction", "随机方向", 0.8 + 0.03 * depth, 0.02),
+                series("off the data", "数据之外", 1 + 1.5 * depth**2, 0.12),
+                Series(same("not positive"), (0.0, -1.0, *(0.2,) * 10), (0.5,) * 12),
             ),
+            "log",
         ),
         CurveView(
             "neighbours",
@@ -233,6 +271,19 @@ def _curves(generator: np.random.Generator) -> tuple[CurveView, ...]:
             (
                 series("same label", "同标签", 0.55 + 0.42 * (1 - np.exp(-depth / 3)), 0.004),
                 Series(shuffled, (0.1,) * 12, (None,) * 12, "null"),
+            ),
+        ),
+        CurveView(
+            "per_class",
+            Text("Intrinsic dimension of each class", "各类别的内在维数"),
+            Text("Each class on its own.", "每个类别单独的维数。"),
+            Text("dimensions", "维"),
+            tuple(
+                replace(
+                    series(str(digit), str(digit), 6 + digit / 3 + 3 / (1 + depth), 0.4),
+                    colour=digit,
+                )
+                for digit in range(10)
             ),
         ),
     )
@@ -265,8 +316,11 @@ def _findings(
                 "在可疑样本表中逐一查看；改标或删除后重新训练。",
             ),
             (
-                Fact(Text("Neighbours that disagree", "不一致的近邻"), same("94% ± 1")),
-                Fact(Text("By chance", "随机情形"), same("9.8% ± 0.3")),
+                Fact(
+                    Text("Neighbours that disagree", "不一致的近邻"),
+                    same("94% ± 1"),
+                    same("9.8% ± 0.3"),
+                ),
                 Fact(Text("False discovery rate", "错误发现率"), same("5%")),
             ),
             layers[-2],
@@ -352,7 +406,7 @@ def _findings(
             Text("Within the usual range.", "在通常范围之内。"),
             Text("Nothing.", "无需处理。"),
         )
-        for index in range(6)
+        for index in range(7)
     )
     return first + more
 

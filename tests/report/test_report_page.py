@@ -148,6 +148,11 @@ def test_without_scripts_the_findings_stand_in_both_languages(html: str) -> None
     for finding in example_view().findings:
         for part in (finding.title, finding.body, finding.action):
             assert part.en in text and part.zh in text
+    assert "(control: 9.8% ± 0.3)" in text and "（对照：9.8% ± 0.3）" in text
+    for check in example_view().checks:
+        assert check.says.en in text and check.says.zh in text
+    for verdict in ("found", "clear", "not decidable", "not applicable", "无法判定", "不适用"):
+        assert verdict in text
 
 
 @pytest.mark.parametrize(("lang", "expected"), [("auto", "en"), ("en", "en"), ("zh", "zh-CN")])
@@ -171,6 +176,15 @@ def _wrong_map(view: ReportView) -> ReportView:
         (
             lambda view: replace(view, findings=(replace(view.findings[0], samples=(99,)),)),
             "finding 'labels'",
+        ),
+        (
+            lambda view: replace(
+                view,
+                curves=(
+                    replace(view.curves[0], series=(replace(view.curves[0].series[0], colour=-1),)),
+                ),
+            ),
+            "curve 'dimension' has the colour of class -1",
         ),
         (
             lambda view: replace(view, suspects=(replace(view.suspects[0], sample=-1),)),

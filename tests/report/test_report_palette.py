@@ -103,6 +103,18 @@ def test_ten_classes_can_be_told_apart(theme: Theme, vision: str, least: float) 
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("vision", VISIONS)
+def test_twelve_lines_of_a_chart_can_be_told_apart(theme: Theme, vision: str) -> None:
+    found = json.loads(asset("palette.json"))
+    colours = [tokens(theme)["accent"], *(found[theme][index] for index in found["lines"])]
+    seen = oklab(linear(colours) @ VISIONS[vision].T)
+    distances = np.linalg.norm(seen[:, None] - seen[None], axis=-1)
+    assert len(colours) == 12
+    assert distances[np.triu_indices(12, 1)].min() >= 0.055
+    assert distances[:8, :8][np.triu_indices(8, 1)].min() >= 0.07
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
 def test_text_and_controls_have_contrast(theme: Theme) -> None:
     found = tokens(theme)
     for ground in ("paper", "ground", "wash"):

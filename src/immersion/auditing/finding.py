@@ -58,9 +58,9 @@ class Finding:
             "id": self.id,
             "severity": self.severity,
             "layer": self.layer,
-            "title": _both(self.title),
-            "body": _both(self.body),
-            "action": _both(self.action),
+            "title": both(self.title),
+            "body": both(self.body),
+            "action": both(self.action),
             "evidence": {name: value.to_dict() for name, value in self.evidence.items()},
             "samples": list(self.samples),
             "units": list(self.units),
@@ -98,8 +98,8 @@ class Check:
         return {
             "id": self.id,
             "verdict": self.verdict,
-            "name": _both(self.name),
-            "says": _both(self.says),
+            "name": both(self.name),
+            "says": both(self.says),
         }
 
 
@@ -111,5 +111,6 @@ class Outcome:
     findings: tuple[Finding, ...] = ()
 
 
-def _both(words: Text) -> dict[str, str]:
+def both(words: Text) -> dict[str, str]:
+    """The words by language, for JSON."""
     return {"en": words.en, "zh": words.zh}

@@ -10,7 +10,7 @@ from typing import Literal
 
 from immersion.auditing.evidence import Evidence
 from immersion.auditing.files import write_folder
-from immersion.auditing.finding import Check, Finding
+from immersion.auditing.finding import Check, Finding, both
 from immersion.auditing.metrics import SEVERITIES, metric_values
 from immersion.auditing.view import report_view, suspects
 from immersion.core.measurement import Measurement
@@ -77,7 +77,7 @@ class Audit:
             "suspects": [suspect.to_dict() for suspect in suspects(self.evidence)],
             "skipped_layers": [{"name": name, "reason": why} for name, why in self.skipped],
             "notes": [
-                {"id": id, **params, "en": text(f"note.{id}", **params).en}
+                {"id": id, **params, **both(text(f"note.{id}", **params))}
                 for id, params in self.evidence.data.notes
             ],
             **self.provenance,

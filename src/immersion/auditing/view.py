@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -158,13 +158,8 @@ def _notes(
 def _finding(finding: Finding, row_of: Mapping[int, int]) -> FindingView:
     evidence: list[Fact] = []
     for name, measured in finding.evidence.items():
-        shown = _value(measured)
-        if measured.null is not None:
-            null = _value(measured.null)
-            value = text("evidence.with_null", value=shown, null=null)
-        else:
-            value = Text(shown, shown)
-        evidence.append(Fact(text(f"evidence.{name}"), value))
+        null = None if measured.null is None else _same(_value(measured.null))
+        evidence.append(Fact(text(f"evidence.{name}"), _same(_value(measured)), null))
     return FindingView(
         id=finding.id,
         severity=finding.severity,
@@ -187,6 +182,7 @@ def _curves(layers: Sequence[LayerGeometry], evidence: Evidence) -> tuple[CurveV
                 ("mle", lambda g: g.mle, "measured"),
                 ("shuffled", lambda g: g.two_nn.null, "null"),
             ],
+            scale="log",
         ),
         _curve(
             "directions",
@@ -195,6 +191,7 @@ def _curves(layers: Sequence[LayerGeometry], evidence: Evidence) -> tuple[CurveV
                 ("participation", lambda g: g.participation, "measured"),
                 ("directions", lambda g: g.directions, "measured"),
             ],
+            scale="log",
         ),
     ]
     if evidence.labels is None:
@@ -211,8 +208,8 @@ def _curves(layers: Sequence[LayerGeometry], evidence: Evidence) -> tuple[CurveV
     )
     if len(evidence.classes) <= _MOST_CLASS_CURVES:
         series = tuple(
-            _series(Text(name, name), layers, lambda g, name=name: g.per_class.get(name))
-            for name in evidence.classes
+            _series(_same(name), layers, lambda g, name=name: g.per_class.get(name), colour=index)
+            for index, name in enumerate(evidence.classes)
         )
         title, help_, unit = (text(f"curve.per_class.{part}") for part in ("title", "help", "unit"))
         curves.append(CurveView("per_class", title, help_, unit, series))
@@ -223,17 +220,25 @@ _Read = Callable[[LayerGeometry], "Measurement | None"]
 
 
 def _curve(
-    id: str, layers: Sequence[LayerGeometry], lines: Sequence[tuple[str, _Read, str]]
+    id: str,
+    layers: Sequence[LayerGeometry],
+    lines: Sequence[tuple[str, _Read, Literal["measured", "null"]]],
+    *,
+    scale: Literal["linear", "log"] = "linear",
 ) -> CurveView:
     title, help_, unit = (text(f"curve.{id}.{part}") for part in ("title", "help", "unit"))
     series = tuple(
-        _series(text(f"series.{name}"), layers, read, kind == "null") for name, read, kind in lines
+        _series(text(f"series.{name}"), layers, read, kind) for name, read, kind in lines
     )
-    return CurveView(id, title, help_, unit, series)
+    return CurveView(id, title, help_, unit, series, scale)
 
 
 def _series(
-    label: Text, layers: Sequence[LayerGeometry], read: _Read, null: bool = False
+    label: Text,
+    layers: Sequence[LayerGeometry],
+    read: _Read,
+    kind: Literal["measured", "null"] = "measured",
+    colour: int | None = None,
 ) -> Series:
     measured = [read(layer) for layer in layers]
     return Series(
@@ -243,7 +248,8 @@ def _series(
             m.stderr if m is not None and m.decidable and np.isfinite(m.stderr) else None
             for m in measured
         ),
-        "null" if null else "measured",
+        kind,
+        colour,
     )
 
 
@@ -315,7 +321,12 @@ def _mapping(value: object) -> Mapping[str, object]:
 
 
 def _fact(name: str, value: str) -> Fact:
-    return Fact(text(f"fact.{name}"), Text(value, value))
+    return Fact(text(f"fact.{name}"), _same(value))
+
+
+def _same(shown: str) -> Text:
+    """A name or a number, which reads the same in both languages."""
+    return Text(shown, shown)
 
 
 def _value(measured: Measurement) -> str:

@@ -30,6 +30,7 @@ def run(arguments: Sequence[str]) -> int:
         help="The geometry of data inside deep networks: measure it, see it, train with it.",
         version=__version__,
         help_format="markdown",
+        suppress_keyboard_interrupt=False,
     )
     app.command(
         "immersion.cli.audit:audit",

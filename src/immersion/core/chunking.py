@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from fractions import Fraction
 
 from immersion.core.errors import InputError
 
 DEFAULT_BUDGET = 1 << 30
 """Bytes that a step may hold beside its input and output, unless the caller says otherwise."""
 
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_UNITS = {"": 1} | {
+    prefix + i: base**power
+    for i, base in (("", 1000), ("i", 1024))
+    for power, prefix in enumerate("kmgt", start=1)
+}
 
 
 def row_chunks(n: int, bytes_per_row: int, budget: int = DEFAULT_BUDGET) -> Iterator[slice]:
@@ -37,11 +42,9 @@ def parse_bytes(text: str | int) -> int:
         >>> parse_bytes("1.5GB"), parse_bytes("2KiB"), parse_bytes(10)
         (1500000000, 2048, 10)
     """
-    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([kmgt]?)(i?)b?\s*", str(text).lower())
-    unit = _UNITS[match[2]] if match else 1
-    if match and match[3]:
-        unit = 1 << (10 * "kmgt".index(match[2]) + 10) if match[2] else 0
-    size = int(float(match[1]) * unit) if match else 0
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*((?:[kmgt]i?)?)b?\s*", str(text).lower())
+    # A fraction keeps every digit of a large number, where a float keeps 16.
+    size = int(Fraction(match[1]) * _UNITS[match[2]]) if match else 0
     if size <= 0:
         raise InputError(f"memory must be a size such as '800MB' or '1.5GB', not {text!r}")
     return size

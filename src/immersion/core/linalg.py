@@ -31,3 +31,8 @@ def orthonormal_columns(matrix: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b m 
 def length(vectors: Float[Tensor, "*b n"]) -> Float[Tensor, "*b"]:
     """Euclidean length along the last axis."""
     return cast("Tensor", torch.linalg.vector_norm(vectors, dim=-1))
+
+
+def broadcast(x: Float[Tensor, "*x"], y: Float[Tensor, "*y"]) -> tuple[Tensor, Tensor]:
+    """Views of both tensors in the shape that they broadcast to."""
+    return cast("tuple[Tensor, Tensor]", torch.broadcast_tensors(x, y))

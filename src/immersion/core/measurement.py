@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from statistics import NormalDist
+
+from immersion.core.errors import InputError
 
 Setting = str | int | float | bool | None
 
@@ -59,7 +62,13 @@ class Measurement:
         return (self.value - self.null.value) / spread if spread > 0 else math.nan
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
-        """Normal confidence interval of the given level, ends included."""
+        """Normal confidence interval of the given level, ends included.
+
+        Raises:
+            InputError: `level` is not between 0 and 1.
+        """
+        if not 0 < level < 1:
+            raise InputError(f"the level of an interval lies between 0 and 1, not {level}")
         half = NormalDist().inv_cdf(0.5 + level / 2) * self.stderr
         return self.value - half, self.value + half
 
@@ -70,7 +79,10 @@ class Measurement:
             "value": _finite(self.value),
             "stderr": _finite(self.stderr),
             "n": self.n,
-            "settings": dict(self.settings),
+            "settings": {
+                name: _finite(setting) if isinstance(setting, float) else setting
+                for name, setting in self.settings.items()
+            },
             "null": None if self.null is None else self.null.to_dict(),
             "caveats": list(self.caveats),
         }
@@ -84,21 +96,31 @@ class Measurement:
 def with_error(value: float, stderr: float) -> str:
     """`value ± stderr` with the error to one or two significant digits and the value to match.
 
+    Numbers that would need many zeros share a power of ten.
+
     Example:
         >>> with_error(13.0412, 0.183)
         '13.0 ± 0.2'
         >>> with_error(0.01234, 0.00104)
         '0.0123 ± 0.0010'
+        >>> with_error(5.6789e-12, 4e-14)
+        '(5.68 ± 0.04)e-12'
     """
     if not math.isfinite(value):
         return "–"
     if not (math.isfinite(stderr) and stderr > 0):
         return f"{value:.4g}"
     # An error that starts with 1 loses up to a third of itself when cut to one digit.
-    exponent = math.floor(math.log10(stderr))
-    leading = round(stderr / 10**exponent, 6)
-    digits = max(0, -exponent + (1 if leading < 1.75 else 0))
-    return f"{value:.{digits}f} ± {stderr:.{digits}f}"
+    mantissa, exponent = f"{stderr:.6e}".split("e")
+    last = int(exponent) - (1 if float(mantissa) < 1.75 else 0)
+    common = 0
+    if last < -6 or last > 6:
+        common = max(int(f"{value or stderr:e}".split("e")[1]), int(exponent))
+    # Decimal shifts the point without rounding; a power of ten as a float may not even exist.
+    shown = [Decimal(number).scaleb(-common) for number in (value, stderr)]
+    digits = max(0, common - last)
+    text = " ± ".join(f"{number:z.{digits}f}" for number in shown)
+    return f"({text})e{common:+03d}" if common else text
 
 
 def _finite(value: float) -> float | None:

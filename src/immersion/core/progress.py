@@ -41,7 +41,7 @@ class Lines(Progress):
     """One plain line when a stage ends, with its duration: for logs, pipes and CI."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = stream or sys.stderr
+        self._stream = sys.stderr if stream is None else stream
 
     @contextmanager
     def stage(self, label: str, total: int | None = None) -> Generator[Advance]:
@@ -55,7 +55,7 @@ class Bars(Progress):
     """A live bar with the time left (rich), for a person at a terminal."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = stream or sys.stderr
+        self._stream = sys.stderr if stream is None else stream
 
     @contextmanager
     def stage(self, label: str, total: int | None = None) -> Generator[Advance]:
@@ -71,7 +71,9 @@ class Bars(Progress):
             TextColumn("{task.percentage:>3.0f}%"),
             TimeRemainingColumn(),
         )
-        with Progress(*columns, console=console, transient=True) as bars:
+        # rich would send what others print to standard output to this stream.
+        bars = Progress(*columns, console=console, transient=True, redirect_stdout=False)
+        with bars:
             task = bars.add_task(label, total=total)
             yield lambda steps: bars.advance(task, steps)
         console.print(f"{label}: {time.perf_counter() - start:.1f} s", markup=False, style="dim")
@@ -81,7 +83,7 @@ def progress_for(
     kind: Literal["auto", "bars", "lines", "silent"] = "auto", stream: TextIO | None = None
 ) -> Progress:
     """The progress of the given kind; "auto" is bars on a terminal and lines elsewhere."""
-    target = stream or sys.stderr
+    target = sys.stderr if stream is None else stream
     if kind == "silent":
         return Silent()
     if kind == "bars" or (kind == "auto" and target.isatty()):

@@ -16,11 +16,12 @@ from immersion.core.chunking import DEFAULT_BUDGET
 from immersion.core.errors import InputError
 from immersion.core.progress import Progress, Silent
 from immersion.learned.batches import as_batches, sample_count, to_model
+from immersion.learned.modules import is_leaf, module_names
 from immersion.learned.plan import plan_capture
 from immersion.learned.pooling import Pool
 from immersion.learned.recorder import Layer, Recorder
 from immersion.learned.store import RowStore
-from immersion.learned.tracing import evaluating, module_names, observed
+from immersion.learned.tracing import evaluating, observed
 
 
 class Capture(Mapping[str, Layer]):
@@ -81,12 +82,14 @@ def capture(
     The model runs in evaluation mode, without gradients, on the device it lies on, and is left in
     its former mode. Outputs are taken at the moment of the call, so a later in-place operation
     cannot change them. A tuple, list, dict or dataclass output gives one layer a tensor. A module
-    that is called k times in a pass gives layers `name#1` to `name#k`.
+    that is called k times in a pass gives layers `name#1` to `name#k`. What cannot be recorded is
+    listed with its reason in `skipped`.
 
     Args:
         model: any PyTorch module; compiled ones run eagerly here.
         batches: one tensor or array of all samples, or an iterable of batches: a tensor or array is
-            passed as it is, of a tuple or list the first item, a mapping as keyword arguments.
+            passed as it is, of a tuple or list the first item, a mapping as keyword arguments, a
+            tuple within a tuple as positional ones. Samples lie on the first axis.
         layers: names or shell patterns (`"conv*"`); a container is recorded when named exactly.
             None records every leaf.
         pool: "auto" flattens up to `max_features` numbers a sample and averages positions beyond;
@@ -101,10 +104,14 @@ def capture(
 
     Raises:
         ModelError: the model fails on the data (shapes met and expected are shown).
-        InputError: no batch, or no layer matches `layers` (the names are listed).
+        InputError: no batch, or no layer matches `layers` (the names are listed), or no layer can
+            be recorded.
+        OutputError: activations beyond `memory` do not fit the disk; known before the pass where
+            the number of samples is.
 
-    Cost: one forward pass over the data and two over 2 and 3 samples, which find the sample axis of
-    every output by how its shape follows the size of the batch.
+    Cost: one forward pass over the data and two over 2 and 3 samples, which tell whose entries are
+    whose in every output (`immersion.learned.samples`). Memory: at most `memory`, one batch's
+    activations and a copy of the largest layer.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2))
@@ -113,27 +120,23 @@ def capture(
         {'0': (5, 8), '1': (5, 8), '2': (5, 2)}
     """
     stream = as_batches(batches)
-    first = next(stream, None)
-    if first is None:
-        raise InputError("there is no batch to run the model on")
     wanted, containers = select_layers(model, layers)
     total = sample_count(batches)
     with evaluating(model):
-        inputs = to_model(model, first)
-        plan = plan_capture(model, inputs, wanted, containers, pool, max_features)
+        calls = (inputs for batch in stream if (inputs := to_model(model, batch)).size)
+        first = next(calls, None)
+        if first is None:
+            raise InputError("there is no batch to run the model on")
+        plan = plan_capture(model, first, wanted, containers, pool, max_features)
         store = RowStore(memory)
-        store.require_room(4 * plan.features * (total or 0))
+        store.require_room(plan.bytes_per_sample * (total or 0))
         recorder = Recorder(plan, store)
+        hooks = observed(model, wanted, containers, recorder.observe, recorder.observe_input)
         try:
-            with (
-                observed(
-                    model, wanted, containers, recorder.observe, recorder.observe_input
-                ) as reset,
-                (progress or Silent()).stage("layers", total) as advance,
-            ):
-                for batch in chain([first], stream):
+            with hooks as reset, (progress or Silent()).stage("layers", total) as advance:
+                for inputs in chain([first], calls):
                     reset()
-                    advance(recorder.run(model, to_model(model, batch)))
+                    advance(recorder.run(model, inputs))
             recorded, output, skipped = recorder.result()
         except BaseException:
             store.close()
@@ -152,7 +155,7 @@ def select_layers(
     if layers is None:
         return (lambda name: True), set()
     patterns = [layers] if isinstance(layers, str) else list(layers)
-    names = {name: next(m.children(), None) is None for m, name in module_names(model).items()}
+    names = {name: is_leaf(module) for module, name in module_names(model).items()}
     chosen: set[str] = set()
     for pattern in patterns:
         found = {

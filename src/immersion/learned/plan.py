@@ -10,69 +10,67 @@ from torch import nn
 
 from immersion.core.errors import InputError
 from immersion.learned.batches import Inputs, call
-from immersion.learned.pooling import Pool, PoolRule, pool_rule
-from immersion.learned.tracing import (
-    CallKey,
-    model_failure,
-    module_names,
-    observed,
-    tensors_in,
+from immersion.learned.modules import is_leaf, kind_of, module_names
+from immersion.learned.pooling import Pool, PoolRule, pool_rule, unit_axis_of
+from immersion.learned.samples import (
+    Outline,
+    SampleAxis,
+    find_samples,
+    outline,
+    samples_by_length,
 )
+from immersion.learned.tracing import CallKey, model_failure, observed, tensors_in
 
-_PROBE_SIZES = (2, 3)
-
-
-@dataclass(frozen=True)
-class SampleAxis:
-    """Where the samples lie in an output: on `axis`, each with `folds` consecutive entries.
-
-    `folds` is above 1 where a model folds windows or heads into the batch axis.
-    """
-
-    axis: int
-    folds: int
-
-    def to_rows(self, output: torch.Tensor, size: int) -> torch.Tensor:
-        """The output with the sample axis first, folded entries as a position axis behind it.
-
-        Raises:
-            ValueError: the output does not hold `size` samples.
-        """
-        rows = output.movedim(self.axis, 0)
-        if len(rows) != size * self.folds:
-            raise ValueError(f"shape {tuple(output.shape)} does not hold {size} samples")
-        return rows if self.folds == 1 else rows.reshape(size, self.folds, *rows.shape[1:])
+_PROBE_SIZES = ((2, 3), (2, 4))
+"""Numbers of samples to try; the second pair is for models that take pairs of samples only."""
 
 
 @dataclass(frozen=True)
 class LayerPlan:
-    """How one layer will be recorded."""
+    """How one layer, or the model's output, will be recorded."""
 
     name: str
     kind: str
     samples: SampleAxis
     rule: PoolRule
-    has_weights: bool
+    dtype: torch.dtype
+
+    @property
+    def bytes_per_sample(self) -> int:
+        """What one sample will take in the store."""
+        return self.rule.features * (8 if self.dtype == torch.float64 else 4)
 
 
 @dataclass(frozen=True)
 class CapturePlan:
-    """All layers that will be recorded, in the order of their calls."""
+    """All layers that will be recorded, in the order of their calls.
+
+    Attributes:
+        layers: by call.
+        output: path and plan of the model's output, or None where that is no small vector.
+        skipped: reasons by layer name.
+        seen: every call that the probes met, recorded or not.
+    """
 
     layers: dict[CallKey, LayerPlan]
-    output: tuple[str, SampleAxis, PoolRule] | None
-    skipped: tuple[tuple[str, str], ...]
+    output: tuple[str, LayerPlan] | None
+    skipped: dict[str, str]
+    seen: frozenset[CallKey]
 
     @property
-    def features(self) -> int:
-        """Numbers that one sample leaves, over all layers."""
-        return sum(layer.rule.features for layer in self.layers.values())
+    def bytes_per_sample(self) -> int:
+        """What one sample will take in the store, over all layers and the output."""
+        plans = [*self.layers.values(), *([self.output[1]] if self.output else [])]
+        return sum(plan.bytes_per_sample for plan in plans)
 
 
 @dataclass(frozen=True)
-class _Probe:
-    tensors: dict[CallKey, tuple[nn.Module, tuple[int, ...], torch.dtype]]
-    output: list[tuple[str, torch.Tensor]]
+class _Pass:
+    """What one forward pass over `size` samples showed."""
+
+    size: int
+    calls: dict[CallKey, tuple[nn.Module, Outline | None]]
+    output: dict[str, Outline]
 
 
 def plan_capture(
@@ -83,94 +81,137 @@ def plan_capture(
     pool: Pool,
     max_features: int,
 ) -> CapturePlan:
-    """Run the model on 2 and on 3 samples and read the sample axes off the shapes.
+    """Run the model on 2 and on 3 samples and find out where the samples are in every output.
+
+    A model that refuses such batches runs on `inputs` as they are, and the axis that is as long as
+    the batch holds the samples.
 
     Raises:
         ModelError: the model fails on the samples.
         InputError: nothing can be recorded (the reasons are listed).
     """
-    probes = [_probe(model, inputs, size, wanted, containers) for size in _PROBE_SIZES]
-    small, large = probes
-    calls: dict[tuple[str, str], int] = {}
-    parts: dict[tuple[str, int], int] = {}
-    for key in small.tensors:
-        calls[key.module, key.part] = max(calls.get((key.module, key.part), 0), key.call)
-        parts[key.module, key.call] = parts.get((key.module, key.call), 0) + 1
+    few, many = _probe(model, inputs, wanted, containers)
+    times: dict[str, int] = {}
+    for key in few.calls:
+        times[key.module] = max(times.get(key.module, 0), key.call)
     layers: dict[CallKey, LayerPlan] = {}
-    skipped: list[tuple[str, str]] = []
-    for key, (module, shape, dtype) in small.tensors.items():
-        number = f"#{key.call}" if calls[key.module, key.part] > 1 else ""
-        name = f"{key.module}{number}{key.part}"
-        found = _samples(shape, large.tensors[key][1]) if key in large.tensors else None
-        if not dtype.is_floating_point:
-            skipped.append((name, f"puts out {str(dtype).removeprefix('torch.')}, not floats"))
-        elif found is None:
-            skipped.append((name, f"its output {shape} does not follow the number of samples"))
-        else:
-            rule = pool_rule(module, _row_shape(shape, found), pool, max_features)
-            weighted = next(module.parameters(), None) is not None
-            layers[key] = LayerPlan(name, type(module).__name__, found, rule, weighted)
-    seen = {key.module for key in small.tensors}
-    for module, name in module_names(model).items():
-        leaf = next(module.children(), None) is None
-        inside_seen = any(name.startswith(f"{outer}.") for outer in seen)
-        if leaf and wanted(name) and name not in seen and not inside_seen:
-            skipped.append((name, "was not called in the forward pass"))
+    skipped: dict[str, str] = {}
+    unit_axes: dict[tuple[int, ...], int] = {}
+    for key, (module, small) in few.calls.items():
+        name = f"{key.module}{f'#{key.call}' if times[key.module] > 1 else ''}{key.part}"
+        if small is None:
+            skipped[name] = "puts out no tensor"
+            continue
+        large = many.calls[key][1] if many is not None and key in many.calls else None
+        found = _find(few, small, many, large)
+        if isinstance(found, str):
+            skipped[name] = found
+            continue
+        shape = found.row_shape(small.shape)
+        axis = _unit_axis(module, found, shape, unit_axes)
+        rule = pool_rule(module, shape, pool, max_features, unit_axis=axis)
+        layers[key] = LayerPlan(name, kind_of(module), found, rule, small.dtype)
+    skipped.update(_not_called(model, few, wanted, containers))
     if not layers:
-        reasons = "; ".join(f"{name}: {why}" for name, why in skipped[:5])
+        reasons = "; ".join(f"{name}: {why}" for name, why in list(skipped.items())[:5])
         raise InputError(f"no layer of the model can be recorded ({reasons})")
-    return CapturePlan(layers, _output_plan(small, large, max_features), tuple(skipped))
+    output = _output_plan(few, many, max_features)
+    seen = frozenset(few.calls) | (frozenset(many.calls) if many else frozenset[CallKey]())
+    return CapturePlan(layers, output, skipped, seen)
 
 
 def _probe(
-    model: nn.Module,
-    inputs: Inputs,
-    size: int,
-    wanted: Callable[[str], bool],
-    containers: set[str],
-) -> _Probe:
-    tensors: dict[CallKey, tuple[nn.Module, tuple[int, ...], torch.dtype]] = {}
-
-    def observe(key: CallKey, module: nn.Module, tensor: torch.Tensor) -> None:
-        tensors[key] = (module, tuple(tensor.shape), tensor.dtype)
-
-    probe = inputs.rows([row % inputs.size for row in range(size)])
-    with observed(model, wanted, containers, observe) as reset:
-        reset()
+    model: nn.Module, inputs: Inputs, wanted: Callable[[str], bool], containers: set[str]
+) -> tuple[_Pass, _Pass | None]:
+    for few, many in _PROBE_SIZES:
+        first = [row % inputs.size for row in range(many)]
         try:
-            output = call(model, probe)
-        except Exception as error:
-            raise model_failure(model, [*inputs.args, dict(inputs.kwargs)], error) from error
-    return _Probe(tensors, tensors_in(output))
-
-
-def _samples(small: tuple[int, ...], large: tuple[int, ...]) -> SampleAxis | None:
-    """The one axis that grew from 2 to 3 samples in proportion."""
-    if len(small) != len(large):
-        return None
-    grown = [axis for axis in range(len(small)) if small[axis] != large[axis]]
-    few, many = _PROBE_SIZES
-    if len(grown) != 1 or small[grown[0]] * many != large[grown[0]] * few:
-        return None
-    return SampleAxis(grown[0], small[grown[0]] // few)
-
-
-def _row_shape(shape: tuple[int, ...], samples: SampleAxis) -> tuple[int, ...]:
-    rest = tuple(size for axis, size in enumerate(shape) if axis != samples.axis)
-    return rest if samples.folds == 1 else (samples.folds, *rest)
-
-
-def _output_plan(
-    small: _Probe, large: _Probe, max_features: int
-) -> tuple[str, SampleAxis, PoolRule] | None:
-    """The model's output when it is one small vector a sample: `logits`, or else the first."""
-    sizes = dict(large.output)
-    by_preference = sorted(small.output, key=lambda item: "logits" not in item[0])
-    for path, tensor in by_preference:
-        samples = _samples(tuple(tensor.shape), tuple(sizes[path].shape)) if path in sizes else None
-        if samples is None or not tensor.is_floating_point():
+            return (
+                _pass(model, inputs.rows(first[:few]), wanted, containers),
+                # In reverse, so that a model that sorts its samples gives itself away.
+                _pass(model, inputs.rows(first[::-1]), wanted, containers),
+            )
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception:  # any size may be refused for a reason of the model's own
             continue
-        shape = _row_shape(tuple(tensor.shape), samples)
+    try:
+        return _pass(model, inputs, wanted, containers), None
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        raise model_failure(model, [*inputs.args, dict(inputs.kwargs)], error) from error
+
+
+def _pass(
+    model: nn.Module, inputs: Inputs, wanted: Callable[[str], bool], containers: set[str]
+) -> _Pass:
+    calls: dict[CallKey, tuple[nn.Module, Outline | None]] = {}
+
+    def observe(key: CallKey, module: nn.Module, tensor: torch.Tensor | None) -> None:
+        calls[key] = (module, None if tensor is None else outline(tensor, inputs.size))
+
+    with observed(model, wanted, containers, observe):
+        output = call(model, inputs)
+    return _Pass(inputs.size, calls, {p: outline(t, inputs.size) for p, t in tensors_in(output)})
+
+
+def _find(
+    few: _Pass, small: Outline, many: _Pass | None, large: Outline | None
+) -> SampleAxis | str:
+    if not small.dtype.is_floating_point:
+        return f"puts out {str(small.dtype).removeprefix('torch.')}, not floats"
+    if many is None:
+        return samples_by_length(small, few.size)
+    if large is None:
+        return "is called for some batches only"
+    return find_samples(small, large, (few.size, many.size))
+
+
+def _unit_axis(
+    module: nn.Module,
+    found: SampleAxis,
+    shape: tuple[int, ...],
+    known: dict[tuple[int, ...], int],
+) -> int:
+    """The axis of units; a module that takes any layout has that of the last output of its shape.
+
+    An activation after a convolution has channels first, after a dense layer channels last.
+    """
+    axis = unit_axis_of(module, shape, folded=found.folds > 1)
+    if axis is None:
+        first = int(found.folds > 1)
+        return known.setdefault(shape, first if len(shape) - first >= 3 else len(shape) - 1)
+    known[shape] = axis
+    return axis
+
+
+def _not_called(
+    model: nn.Module, few: _Pass, wanted: Callable[[str], bool], containers: set[str]
+) -> dict[str, str]:
+    """Leaves that no pass called, less those whose weights a module around them used."""
+    called = {key.module for key in few.calls}
+    opaque = tuple(f"{name}." for name in called - containers)
+    return {
+        name: "was not called in the forward pass"
+        for module, name in module_names(model).items()
+        if is_leaf(module)
+        and wanted(name)
+        and name not in called
+        and not name.startswith(opaque)
+        and "(model)" not in called - containers
+    }
+
+
+def _output_plan(few: _Pass, many: _Pass | None, max_features: int) -> tuple[str, LayerPlan] | None:
+    """The model's output when it is one small vector a sample: `logits`, or else the first."""
+    for path in sorted(few.output, key=lambda path: "logits" not in path):
+        small = few.output[path]
+        found = _find(few, small, many, many.output.get(path) if many else None)
+        if isinstance(found, str):
+            continue
+        shape = found.row_shape(small.shape)
         rule = PoolRule(shape, max(len(shape) - 1, 0), None)
-        return (path, samples, rule) if rule.features <= max_features else None
+        plan = LayerPlan("the model's output", "", found, rule, small.dtype)
+        return (path, plan) if rule.features <= max_features else None
     return None

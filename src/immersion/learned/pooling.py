@@ -18,7 +18,6 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-import torch
 from torch import nn
 
 if TYPE_CHECKING:
@@ -28,12 +27,14 @@ if TYPE_CHECKING:
 Pool = Literal["auto", "flatten", "mean"]
 
 _CHANNELS_LAST = (
-    nn.Linear, nn.Bilinear, nn.LayerNorm, nn.RMSNorm, nn.Embedding, nn.EmbeddingBag,
-    nn.MultiheadAttention, nn.RNNBase,
+    nn.Linear, nn.Bilinear, nn.Embedding, nn.EmbeddingBag, nn.MultiheadAttention, nn.RNNBase,
 )  # fmt: skip
 _CHANNELS_FIRST = (
     nn.modules.conv._ConvNd,  # pyright: ignore[reportPrivateUsage]
     nn.modules.batchnorm._NormBase,  # pyright: ignore[reportPrivateUsage]
+    nn.modules.padding._ConstantPadNd,  # pyright: ignore[reportPrivateUsage]
+    nn.modules.padding._ReflectionPadNd,  # pyright: ignore[reportPrivateUsage]
+    nn.modules.padding._ReplicationPadNd,  # pyright: ignore[reportPrivateUsage]
     nn.modules.pooling._MaxPoolNd,  # pyright: ignore[reportPrivateUsage]
     nn.modules.pooling._AvgPoolNd,  # pyright: ignore[reportPrivateUsage]
     nn.modules.pooling._AdaptiveAvgPoolNd,  # pyright: ignore[reportPrivateUsage]
@@ -77,7 +78,7 @@ class PoolRule:
         if self.grid is None:
             return output.reshape(len(output), -1)
         by_unit = output.movedim(self.unit_axis + 1, 1)
-        if by_unit.ndim > 5 or (by_unit.ndim > 2 and len(self.grid) == 1):
+        if by_unit.ndim - 2 > len(self.grid):
             by_unit = by_unit.flatten(2)
         return _average(by_unit, self.grid).flatten(1)
 
@@ -86,19 +87,30 @@ class PoolRule:
     ) -> tuple[Float[Tensor, " units"], Float[Tensor, " units"]]:
         """Least and greatest value of each unit over samples and positions, not averaged."""
         if not self.shape:
-            output = output.reshape(-1, 1)
-        by_unit = output.movedim(self.unit_axis + 1, -1).reshape(-1, self.units)
-        low, high = torch.aminmax(by_unit, dim=0)
-        return low, high
+            output = output[:, None]
+        # Two reductions in place are 10 times faster than aminmax, which wants one flat axis.
+        others = [axis for axis in range(output.ndim) if axis != self.unit_axis + 1]
+        return output.amin(others), output.amax(others)
 
 
 def pool_rule(
-    module: nn.Module, shape: tuple[int, ...], pool: Pool = "auto", max_features: int = 4096
+    module: nn.Module,
+    shape: tuple[int, ...],
+    pool: Pool = "auto",
+    max_features: int = 4096,
+    *,
+    unit_axis: int | None = None,
 ) -> PoolRule:
     """The rule for a module whose output for one sample has the given shape.
 
-    Units lie on the first axis after convolutions and their like and in grids of unknown origin,
-    on the last after dense, normalising, attention and recurrent layers and in 2-D sequences.
+    Args:
+        module: tells the axis of units where `unit_axis` does not: the first after convolutions and
+            their like and in grids of unknown origin, the last after dense, normalising, attention
+            and recurrent layers and in 2-D sequences.
+        shape: shape of one sample's output.
+        pool: "auto", "flatten" or "mean".
+        max_features: bound for "auto"; one cell a unit is the least there can be.
+        unit_axis: axis of `shape` that counts units.
 
     Example:
         >>> str(pool_rule(nn.Conv2d(1, 32, 3), (32, 28, 28)))
@@ -106,31 +118,50 @@ def pool_rule(
         >>> str(pool_rule(nn.Linear(4, 64), (10, 64)))
         '10x64, flattened'
     """
-    last = len(shape) - 1
-    if isinstance(module, _CHANNELS_LAST) or len(shape) < 2:
-        unit_axis = max(last, 0)
-    elif isinstance(module, _CHANNELS_FIRST) or len(shape) >= 3:
-        unit_axis = 0
-    else:
-        unit_axis = last
-    whole = PoolRule(shape, unit_axis, None)
+    axis = unit_axis if unit_axis is not None else unit_axis_of(module, shape)
+    if axis is None:
+        axis = 0 if len(shape) >= 3 else len(shape) - 1
+    whole = PoolRule(shape, axis, None)
     if len(shape) < 2 or pool == "flatten" or (pool == "auto" and whole.features <= max_features):
         return whole
-    positions = tuple(size for axis, size in enumerate(shape) if axis != unit_axis)
+    positions = shape[:axis] + shape[axis + 1 :]
     if len(positions) > 3:
         positions = (math.prod(positions),)
-    grid = (1,) * len(positions)
-    if pool == "auto":
-        grid = _largest_grid(positions, max(1, max_features // whole.units))
-    return PoolRule(shape, unit_axis, grid)
+    cells = 1 if pool == "mean" else max(1, max_features // whole.units)
+    return PoolRule(shape, axis, _largest_grid(positions, cells))
+
+
+def unit_axis_of(module: nn.Module, shape: tuple[int, ...], *, folded: bool = False) -> int | None:
+    """The axis of units in one sample's part of a tensor; None where the module takes any layout.
+
+    `folded` says that the first axis counts positions that were folded into the batch.
+    """
+    last = len(shape) - 1
+    if last < 1:
+        return 0
+    match module:
+        case nn.LayerNorm() | nn.RMSNorm():
+            # Over several axes at once it is used on grids of either layout.
+            return last if len(module.normalized_shape) == 1 else None
+        case _ if isinstance(module, _CHANNELS_LAST):
+            return last
+        case _ if isinstance(module, _CHANNELS_FIRST):
+            return int(folded)
+        case _:
+            return None
 
 
 def _largest_grid(positions: tuple[int, ...], cells: int) -> tuple[int, ...]:
-    """Grid of at most `cells` cells with about the aspect ratio of `positions`."""
-    shrink = (cells / math.prod(positions)) ** (1 / len(positions))
-    grid = [max(1, min(size, int(size * shrink + 1e-9))) for size in positions]
-    while math.prod(grid) > cells:
-        grid[grid.index(max(grid))] -= 1
+    """Grid of at most `cells` cells that no axis can grow in, its cells as square as can be."""
+    grid = [1] * len(positions)
+    growing = set(range(len(positions)))
+    while growing:
+        axis = max(sorted(growing), key=lambda a: positions[a] / grid[a])
+        others = math.prod(grid) // grid[axis]
+        if grid[axis] < positions[axis] and others * (grid[axis] + 1) <= cells:
+            grid[axis] += 1
+        else:
+            growing.remove(axis)
     return tuple(grid)
 
 

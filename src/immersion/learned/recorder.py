@@ -9,13 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from immersion.core.errors import InputError
+from immersion.core.errors import ImmersionError, InputError
 from immersion.learned.batches import Inputs, call
 from immersion.learned.plan import CapturePlan, LayerPlan
+from immersion.learned.pooling import pool_rule, unit_axis_of
 from immersion.learned.store import RowStore
 from immersion.learned.tracing import CallKey, model_failure, tensors_in
-
-_OUTPUT = "the model's output"
+from immersion.learned.units import UnitRange, silenced_units
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,22 +49,6 @@ class Layer:
         return len(self.unit_low)
 
 
-class _UnitRange:
-    """Running least and greatest value of each unit."""
-
-    def __init__(self) -> None:
-        self.low: torch.Tensor | None = None
-        self.high: torch.Tensor | None = None
-
-    def update(self, low: torch.Tensor, high: torch.Tensor) -> None:
-        self.low = low if self.low is None else torch.minimum(self.low, low)
-        self.high = high if self.high is None else torch.maximum(self.high, high)
-
-    def constant(self) -> NDArray[np.bool_]:
-        assert self.low is not None and self.high is not None
-        return (self.low == self.high).cpu().numpy()
-
-
 class Recorder:
     """Takes what the hooks see, batch by batch, and makes `Layer`s of it."""
 
@@ -73,60 +57,66 @@ class Recorder:
         self.n = 0
         self._plan = plan
         self._size = 0
-        self._ranges: dict[CallKey, _UnitRange] = {}
-        self._input_ranges: dict[tuple[str, int], _UnitRange] = {}
+        self._modules: dict[CallKey, nn.Module] = {}
+        self._ranges: dict[CallKey, UnitRange] = {}
+        # The first recorded part of a call stands for the call: it tells where samples lie.
+        self._watched = {(key.module, key.call): plan.layers[key] for key in reversed(plan.layers)}
+        self._given: dict[tuple[str, int], UnitRange] = {}
         self._rows: dict[str, int] = {}
-        self._dtypes: dict[str, np.dtype[np.floating]] = {}
         self._failed: dict[str, str] = {}
+        self._late: set[str] = set()
 
     def run(self, model: nn.Module, inputs: Inputs) -> int:
-        """One batch through the model; returns its number of samples."""
+        """One batch through the model; returns its number of samples.
+
+        Raises:
+            ModelError: the model fails on the batch.
+        """
         self._size = inputs.size
         try:
             output = call(model, inputs)
-        except (torch.OutOfMemoryError, MemoryError):
+        except (ImmersionError, torch.OutOfMemoryError, MemoryError):
             raise
-        except RuntimeError as error:
+        except Exception as error:
             raise model_failure(model, [*inputs.args, dict(inputs.kwargs)], error) from error
         if self._plan.output is not None:
-            path, samples, rule = self._plan.output
-            tensor = dict(tensors_in(output)).get(path)
-            if tensor is not None:
-                self._keep(_OUTPUT, rule.apply(samples.to_rows(tensor, self._size)))
+            path, plan = self._plan.output
+            for met, tensor in tensors_in(output):
+                if met == path:
+                    self._keep(plan, tensor)
         self.n += inputs.size
         return inputs.size
 
-    def observe(self, key: CallKey, module: nn.Module, tensor: torch.Tensor) -> None:
+    def observe(self, key: CallKey, module: nn.Module, tensor: torch.Tensor | None) -> None:
         """Hook target: one output tensor of one call."""
+        if tensor is None:
+            return
         layer = self._plan.layers.get(key)
-        if layer is None or layer.name in self._failed:
-            return
-        try:
-            rows = layer.samples.to_rows(tensor, self._size)
-            if rows.shape[1:] != layer.rule.shape:
-                raise ValueError(f"shape {tuple(tensor.shape)} is not that of the first batch")
-        except ValueError as error:
-            self._failed[layer.name] = f"changes its shape between batches: {error}"
-            return
-        rows = rows.detach()
-        self._ranges.setdefault(key, _UnitRange()).update(*layer.rule.unit_range(rows))
-        self._keep(layer.name, layer.rule.apply(rows))
-
-    def observe_input(self, module: str, call: int, tensor: torch.Tensor) -> None:
-        """Hook target: the input of one call, watched where the module works unit by unit.
-
-        A unit that is constant there already is inherited, not silenced, by the module.
-        """
-        layer = self._plan.layers.get(CallKey(module, call, ""))
         if layer is None:
+            if key not in self._plan.seen:
+                self._late.add(key.module + (f"#{key.call}" if key.call > 1 else ""))
             return
-        try:
-            rows = layer.samples.to_rows(tensor.detach(), self._size)
-        except (ValueError, IndexError):
+        rows = self._keep(layer, tensor)
+        if rows is not None:
+            self._modules[key] = module
+            low, high = layer.rule.unit_range(rows)
+            self._ranges.setdefault(key, UnitRange(low, high)).widen(low, high)
+
+    def observe_input(self, name: str, call: int, module: nn.Module, tensor: torch.Tensor) -> None:
+        """Hook target: the input of one call.
+
+        A unit that is computed from constants only is inherited, not silenced, by the module.
+        """
+        layer = self._watched.get((name, call))
+        if layer is None or not tensor.numel() or tensor.is_complex():
             return
-        if rows.shape[1:] == layer.rule.shape:
-            unit = self._input_ranges.setdefault((module, call), _UnitRange())
-            unit.update(*layer.rule.unit_range(rows))
+        found = _input_range(layer, module, tensor.detach(), self._size)
+        known = self._given.get((name, call))
+        if found is None or (known is not None and known.low.shape != found.low.shape):
+            del self._watched[name, call]
+            self._given.pop((name, call), None)
+        else:
+            self._given.setdefault((name, call), found).widen(found.low, found.high)
 
     def result(self) -> tuple[dict[str, Layer], NDArray[np.floating] | None, list[tuple[str, str]]]:
         """The layers, the model's output and what was skipped on the way.
@@ -136,47 +126,76 @@ class Recorder:
         """
         layers: dict[str, Layer] = {}
         for key, plan in self._plan.layers.items():
-            rows = self._rows.get(plan.name, 0)
-            if plan.name not in self._failed and rows != self.n:
-                self._failed[plan.name] = f"was called for {rows} of {self.n} samples only"
-            if plan.name in self._failed:
-                self.store.drop(plan.name)
-                continue
-            layers[plan.name] = self._layer(key, plan)
-        skipped = [*self._plan.skipped, *self._failed.items()]
-        if not layers:
-            raise InputError("no layer could be recorded: " + "; ".join(map(": ".join, skipped)))
+            if self._complete(plan):
+                layers[plan.name] = self._layer(key, plan)
         output = None
-        if self._plan.output is not None and self._rows.get(_OUTPUT) == self.n:
-            features = self._plan.output[2].features
-            output = self.store.finish(_OUTPUT, features, self._dtypes[_OUTPUT])
-        return layers, output, skipped
+        if self._plan.output is not None and self._complete(plan := self._plan.output[1]):
+            output = self.store.finish(plan.name, plan.rule.features)
+        late = dict.fromkeys(sorted(self._late), "is called for some batches only")
+        skipped = {**self._plan.skipped, **late, **self._failed}
+        if not layers:
+            raise InputError(
+                "no layer could be recorded: " + "; ".join(map(": ".join, skipped.items()))
+            )
+        return layers, output, list(skipped.items())
+
+    def _complete(self, plan: LayerPlan) -> bool:
+        """Whether every sample has its row; what is not complete is dropped."""
+        rows = self._rows.get(plan.name, 0)
+        if plan.name not in self._failed and rows != self.n:
+            self._failed[plan.name] = f"was called for {rows} of {self.n} samples only"
+        if plan.name in self._failed:
+            self.store.drop(plan.name)
+        return plan.name not in self._failed
 
     def _layer(self, key: CallKey, plan: LayerPlan) -> Layer:
         unit = self._ranges[key]
-        assert unit.low is not None and unit.high is not None
-        given = self._input_ranges.get((key.module, key.call))
-        silenced = unit.constant()
-        if given is not None:
-            silenced = silenced & ~given.constant()
-        elif not plan.has_weights:
-            # A reshaping or pooling module passes constants on; it cannot silence a unit itself.
-            silenced = np.zeros_like(silenced)
+        given = self._given.get((key.module, key.call))
         return Layer(
             name=plan.name,
             kind=plan.kind,
             shape=plan.rule.shape,
             rule=str(plan.rule),
-            activations=self.store.finish(plan.name, plan.rule.features, self._dtypes[plan.name]),
-            unit_low=unit.low.float().cpu().numpy(),
-            unit_high=unit.high.float().cpu().numpy(),
-            silenced=silenced,
+            activations=self.store.finish(plan.name, plan.rule.features),
+            unit_low=unit.low.cpu().numpy(),
+            unit_high=unit.high.cpu().numpy(),
+            silenced=silenced_units(self._modules[key], given, unit),
         )
 
-    def _keep(self, name: str, vectors: torch.Tensor) -> None:
-        wide = vectors.dtype == torch.float64
-        kept = vectors.detach().to("cpu", torch.float64 if wide else torch.float32, copy=True)
-        array = kept.contiguous().numpy()
-        self._dtypes[name] = array.dtype
-        self._rows[name] = self._rows.get(name, 0) + len(array)
-        self.store.append(name, array)
+    def _keep(self, plan: LayerPlan, tensor: torch.Tensor) -> torch.Tensor | None:
+        """The rows of one batch, float32 at least, once their vectors are in the store."""
+        if plan.name in self._failed:
+            return None
+        try:
+            rows = plan.samples.to_rows(tensor.detach(), self._size)
+            if rows.shape[1:] != plan.rule.shape:
+                raise ValueError(f"shape {tuple(tensor.shape)} is not that of the first batch")
+        except ValueError as error:
+            self._failed[plan.name] = f"changes its shape between batches: {error}"
+            self.store.drop(plan.name)
+            return None
+        wide = torch.float64 if plan.dtype == torch.float64 else torch.float32
+        rows = rows.to(wide)
+        vectors = plan.rule.apply(rows).to("cpu", copy=True).contiguous().numpy()
+        self._rows[plan.name] = self._rows.get(plan.name, 0) + len(vectors)
+        self.store.append(plan.name, vectors)
+        return rows
+
+
+def _input_range(
+    layer: LayerPlan, module: nn.Module, tensor: torch.Tensor, size: int
+) -> UnitRange | None:
+    """Range of the units of an input; None where it tells nothing of the units of the output.
+
+    A module without weights that changes the shape makes nothing constant by itself.
+    """
+    try:
+        rows = layer.samples.to_rows(tensor, size)
+    except ValueError:
+        return None
+    shape, axis = tuple(rows.shape[1:]), layer.rule.unit_axis
+    if shape != layer.rule.shape:
+        if next(module.parameters(), None) is None:
+            return None
+        axis = unit_axis_of(module, shape, folded=layer.samples.folds > 1)
+    return UnitRange(*pool_rule(module, shape, "flatten", unit_axis=axis).unit_range(rows))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from immersion.core.errors import OutputError
 class RowStore:
     """Appends rows to named arrays; above the budget all of them move to memory-mapped files.
 
-    The files live in a folder of their own that `close` (or the garbage collector) removes.
+    The files live in a folder of their own. It is removed by `close`, and without it when the store
+    is collected or the interpreter ends.
 
     Args:
         budget: bytes that may stay in memory.
@@ -27,8 +29,9 @@ class RowStore:
         self._parent = folder
         self._held = 0
         self._chunks: dict[str, list[NDArray[np.floating]]] = {}
-        self._numbers: dict[str, int] = {}
-        self._disk: tempfile.TemporaryDirectory[str] | None = None
+        self._dtypes: dict[str, np.dtype[np.floating]] = {}
+        self._disk: Path | None = None
+        self._removal: weakref.finalize[..., RowStore] | None = None
 
     def require_room(self, total: int) -> None:
         """Refuse work whose `total` bytes fit neither the budget nor the disk, before it starts.
@@ -47,48 +50,53 @@ class RowStore:
             )
 
     def append(self, name: str, rows: NDArray[np.floating]) -> None:
-        """Add the rows of one batch to the array `name`."""
-        self._chunks.setdefault(name, [])
-        # Files are numbered: a layer's name may hold any character or be too long for a file.
-        self._numbers.setdefault(name, len(self._numbers))
-        if self._disk is not None:
-            self._write(name, [rows])
-            return
-        self._chunks[name].append(rows)
+        """Add the rows of one batch to the array `name`; all of them have one dtype.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        self._dtypes.setdefault(name, rows.dtype)
+        self._chunks.setdefault(name, []).append(rows)
         self._held += rows.nbytes
-        if self._held > self._budget:
+        if self._disk is not None or self._held > self._budget:
             self._spill()
 
     def drop(self, name: str) -> None:
         """Forget an array."""
-        self._chunks.pop(name, None)
+        self._held -= sum(rows.nbytes for rows in self._chunks.pop(name, []))
+        if self._disk is not None and name in self._dtypes:
+            self._path(name).unlink(missing_ok=True)
 
-    def finish(self, name: str, columns: int, dtype: np.dtype[np.floating]) -> NDArray[np.floating]:
+    def finish(self, name: str, columns: int) -> NDArray[np.floating]:
         """The whole array (n, columns), read-only when it lies on disk."""
         chunks = self._chunks.pop(name)
         if self._disk is None:
-            return np.concatenate(chunks) if len(chunks) != 1 else chunks[0]
-        return np.memmap(self._path(name), dtype=dtype, mode="r").reshape(-1, columns)
+            return np.concatenate(chunks) if len(chunks) > 1 else chunks[0]
+        whole = np.memmap(self._path(name), dtype=self._dtypes[name], mode="r")
+        return whole.reshape(-1, columns)
 
     def close(self) -> None:
         """Remove the files; arrays that lie in them must not be used any more."""
-        if self._disk is not None:
-            self._disk.cleanup()
+        if self._removal is not None:
+            self._removal()
 
     def _spill(self) -> None:
-        self._disk = tempfile.TemporaryDirectory(prefix="immersion-", dir=self._parent)
-        for name, chunks in self._chunks.items():
-            self._write(name, chunks)
-            chunks.clear()
-
-    def _write(self, name: str, chunks: list[NDArray[np.floating]]) -> None:
+        """Move what is held in memory to the files."""
+        name = ""
         try:
-            with self._path(name).open("ab") as file:
-                for rows in chunks:
-                    file.write(np.ascontiguousarray(rows).data)
+            if self._disk is None:
+                self._disk = Path(tempfile.mkdtemp(prefix="immersion-", dir=self._parent))
+                self._removal = weakref.finalize(self, shutil.rmtree, self._disk, True)
+            for name, chunks in self._chunks.items():
+                if chunks:
+                    with self._path(name).open("ab") as file:
+                        file.writelines(np.ascontiguousarray(rows).data for rows in chunks)
+                    chunks.clear()
         except OSError as error:
             raise OutputError(f"cannot store activations of {name!r}: {error}") from error
+        self._held = 0
 
     def _path(self, name: str) -> Path:
         assert self._disk is not None
-        return Path(self._disk.name) / f"{self._numbers[name]}.rows"
+        # Files are numbered: a layer's name may hold any character or be too long for a file.
+        return self._disk / f"{list(self._dtypes).index(name)}.rows"

@@ -7,15 +7,21 @@ calling them. A module that is called several times (a shared ReLU) gives one la
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping
+import sys
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, cast
 
 import torch
 from torch import nn
+from torch.nn.modules.module import (
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+)
 
 from immersion.core.errors import ModelError
+from immersion.learned.modules import expected_input, module_names
 
 
 @dataclass(frozen=True)
@@ -27,8 +33,16 @@ class CallKey:
     part: str
 
 
-Observer = Callable[[CallKey, nn.Module, torch.Tensor], None]
-InputObserver = Callable[[str, int, torch.Tensor], None]
+Observer = Callable[[CallKey, nn.Module, torch.Tensor | None], None]
+InputObserver = Callable[[str, int, nn.Module, torch.Tensor], None]
+
+
+@dataclass
+class _Running:
+    """A module between its start and its end."""
+
+    module: nn.Module
+    called_inside: bool = False
 
 
 @contextmanager
@@ -43,91 +57,142 @@ def observed(
 
     Yields a function to call before each forward pass: it sets the call numbers back. Hooks are
     removed however the block ends. Compiled modules run eagerly inside the block, since compiled
-    code ignores hooks that were added later (pytorch#117758).
+    code ignores hooks that were added later (pytorch#117758), and `nn.DataParallel` on one device,
+    since its replicas are other modules.
 
     Args:
         model: the model, in the mode it should run in.
         wanted: whether the layer of this name is to be observed.
         containers: names of modules to observe although layers inside them are called.
-        observe: told of each tensor at once, before an in-place successor can overwrite it.
-        observe_input: told (module, call, tensor) of the first argument of every call before the
-            module runs, since an in-place module overwrites it.
+        observe: told of each tensor at once, before an in-place successor can overwrite it; of None
+            where an output holds no tensor.
+        observe_input: told (name, call, module, tensor) of the first tensor among the arguments of
+            every call before the module runs, since an in-place module overwrites it.
     """
     names = module_names(model)
-    running: list[list[bool]] = []
+    running: list[_Running] = []
     calls: dict[str, int] = {}
 
-    def start(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        running.append([False])
-        name = names[module]
-        if observe_input and inputs and isinstance(inputs[0], torch.Tensor) and wanted(name):
-            observe_input(name, calls.get(name, 0) + 1, inputs[0])
-
-    def finish(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        (called_inside,) = running.pop()
+    def start(
+        module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None
+    ) -> None:
         if running:
-            running[-1][0] = True
+            running[-1].called_inside = True
+        running.append(_Running(module))
+        name = names[module]
+        if observe_input is None or not wanted(name):
+            return
+        for value in (*args, *(kwargs or {}).values()):
+            if isinstance(value, torch.Tensor):
+                observe_input(name, calls.get(name, 0) + 1, module, value)
+                return
+
+    def finish(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        this = running.pop()
+        # A model that catches an exception of its own leaves modules that started and never ended.
+        while this.module is not module:
+            this = running.pop()
         name = names[module]
         call = calls[name] = calls.get(name, 0) + 1
-        if (called_inside and name not in containers) or not wanted(name):
+        if (this.called_inside and name not in containers) or not wanted(name):
             return
-        for part, tensor in tensors_in(output):
+        for part, tensor in tensors_in(output) or [("", None)]:
             observe(CallKey(name, call, part), module, tensor)
+
+    def start_scripted(module: nn.Module, args: tuple[Any, ...]) -> None:
+        if isinstance(module, torch.jit.ScriptModule) and module in names:
+            start(module, args)
+
+    def finish_scripted(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        if isinstance(module, torch.jit.ScriptModule) and module in names:
+            finish(module, args, output)
 
     def reset() -> None:
         running.clear()
         calls.clear()
 
+    scripted = [module for module in names if isinstance(module, torch.jit.ScriptModule)]
     with ExitStack() as stack:
-        stack.enter_context(_eagerly())
-        for module in names:
-            if isinstance(module, torch.jit.ScriptModule) and module is not model:
-                continue
+        stack.enter_context(eagerly())
+        stack.enter_context(_on_one_device(model))
+        handles = [
+            handle
+            for module in names
+            if module not in scripted
             for handle in (
-                module.register_forward_pre_hook(start),
+                module.register_forward_pre_hook(start, with_kwargs=True),
                 module.register_forward_hook(finish),
-            ):
-                stack.callback(handle.remove)
+            )
+        ]
+        if scripted:
+            # Scripted modules refuse hooks of their own; those for all modules reach them.
+            handles.append(register_module_forward_pre_hook(start_scripted))
+            handles.append(register_module_forward_hook(finish_scripted))
+        for handle in handles:
+            stack.callback(handle.remove)
         yield reset
+
+
+@contextmanager
+def in_evaluation_mode(model: nn.Module) -> Generator[None]:
+    """Evaluation mode; every module gets its own former mode back."""
+    # A frozen script has no mode left.
+    missing = object()
+    modes = [(module, getattr(module, "training", missing)) for module in model.modules()]
+    try:
+        model.eval()
+        yield
+    finally:
+        for module, training in modes:
+            if training is not missing:
+                module.training = cast("bool", training)
 
 
 @contextmanager
 def evaluating(model: nn.Module) -> Generator[None]:
     """Evaluation mode without gradients; every module gets its own former mode back."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
+    with in_evaluation_mode(model), torch.no_grad():
+        yield
+
+
+@contextmanager
+def eagerly() -> Generator[None]:
+    """Compiled modules and functions run as they were written."""
+    # Nothing is compiled where torch's compiler was never imported, and importing it takes 0.8 s.
+    if "torch._dynamo" not in sys.modules:
+        yield
+        return
+    stance = torch.compiler.set_stance("force_eager")
+    with stance:
+        yield
+
+
+@contextmanager
+def _on_one_device(model: nn.Module) -> Generator[None]:
+    parallel = [
+        cast("nn.DataParallel[nn.Module]", module)
+        for module in model.modules()
+        if isinstance(module, nn.DataParallel)
+    ]
+    devices = [module.device_ids for module in parallel]
     try:
-        with torch.no_grad():
-            yield
+        for module in parallel:
+            module.device_ids = []
+        yield
     finally:
-        for module, training in modes:
-            module.training = training
+        for module, ids in zip(parallel, devices, strict=True):
+            module.device_ids = ids
 
 
-def module_names(model: nn.Module) -> dict[nn.Module, str]:
-    """Every module once, under its first qualified name; the model itself is "(model)".
-
-    The wrapper of a compiled module is left out and so is its `_orig_mod.` in names.
-    """
-    names: dict[nn.Module, str] = {}
-    # torch leaves the items of this iterator untyped.
-    for name, module in cast("Iterable[tuple[str, nn.Module]]", model.named_modules()):
-        if hasattr(module, "_orig_mod"):
-            continue
-        parts = [part for part in name.split(".") if part != "_orig_mod"]
-        names[module] = ".".join(parts) or "(model)"
-    return names
-
-
-def tensors_in(output: Any, path: str = "") -> list[tuple[str, torch.Tensor]]:
+def tensors_in(output: Any) -> list[tuple[str, torch.Tensor]]:
     """Tensors of a nested output with their paths, `""` where there is only one.
 
     Example:
         >>> [path for path, _ in tensors_in({"a": torch.ones(1), "b": [torch.ones(1), None]})]
         ["['a']", "['b'][0]"]
     """
-    found = _walk(output, path)
-    return [("", found[0][1])] if len(found) == 1 and not path else found
+    found = _walk(output, "")
+    return [("", found[0][1])] if len(found) == 1 else found
 
 
 def _walk(output: Any, path: str) -> list[tuple[str, torch.Tensor]]:
@@ -143,32 +208,6 @@ def _walk(output: Any, path: str) -> list[tuple[str, torch.Tensor]]:
     return [found for key, value in parts for found in _walk(value, f"{path}[{key!r}]")]
 
 
-def expected_input(model: nn.Module) -> str | None:
-    """What the first layer that fixes an input size expects, in words; None where none does.
-
-    Example:
-        >>> expected_input(nn.Sequential(nn.Flatten(), nn.Linear(784, 10)))
-        '(n, ..., 784) for `1` (Linear)'
-    """
-    for module, name in module_names(model).items():
-        where = f"for `{name}` ({type(module).__name__})"
-        match module:
-            case nn.Conv1d() | nn.Conv2d() | nn.Conv3d():
-                sides = ("length", "height, width", "depth, height, width")
-                dims = sides[len(module.kernel_size) - 1]
-                return f"(n, {module.in_channels}, {dims}) {where}"
-            case nn.Linear():
-                return f"(n, ..., {module.in_features}) {where}"
-            case nn.Embedding():
-                return f"integers below {module.num_embeddings} {where}"
-            case nn.RNNBase():
-                order = "n, length" if module.batch_first else "length, n"
-                return f"({order}, {module.input_size}) {where}"
-            case _:
-                pass
-    return None
-
-
 def model_failure(model: nn.Module, batch: Any, error: Exception) -> ModelError:
     """The one clear error for a failed forward pass: shapes met, shape expected, torch's word."""
     met = ", ".join(
@@ -176,12 +215,8 @@ def model_failure(model: nn.Module, batch: Any, error: Exception) -> ModelError:
     )
     expected = expected_input(model)
     wanted = f"; it expects {expected}" if expected else ""
-    said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return ModelError(f"the model failed on a batch of shape {met}{wanted} (it said: {said})")
-
-
-@contextmanager
-def _eagerly() -> Generator[None]:
-    stance = torch.compiler.set_stance("force_eager")
-    with stance:
-        yield
+    said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return ModelError(
+        f"the model failed on a batch of shape {met}{wanted} (it said: "
+        f"{said or type(error).__name__})"
+    )

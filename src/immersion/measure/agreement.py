@@ -44,7 +44,7 @@ def label_agreement(
         k: neighbours that vote.
 
     Raises:
-        InputError: labels of another length, or too few neighbours in the graph.
+        InputError: labels of another length or outside 0..classes-1, or too few neighbours.
 
     Example:
         >>> from immersion.sampled.graph import neighbor_graph
@@ -55,6 +55,11 @@ def label_agreement(
     """
     if len(labels) != graph.n:
         raise InputError(f"{len(labels)} labels for {graph.n} points")
+    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+        raise InputError(
+            f"labels run from {labels.min()} to {labels.max()}; {classes} classes need labels in "
+            f"0..{classes - 1}"
+        )
     if graph.k < k:
         raise InputError(f"the graph has {graph.k} neighbours a point and {k} are needed")
     votes = neighbor_votes(graph.indices[:, :k], labels, classes)

@@ -151,7 +151,10 @@ def off_manifold_sensitivity(
 def _split(J: torch.Tensor, basis: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """J on the tangent space (m, o, d) in its basis, and the rest of J (m, o, D)."""
     on = J @ basis.mT
-    return on, J - on @ basis
+    off = J - on @ basis
+    # What rounding leaves of a J that lies in the tangent space is no normal part.
+    rounding = 8 * torch.finfo(J.dtype).eps * length(J)
+    return on, off * (length(off) > rounding)[..., None]
 
 
 def _steepest(values: torch.Tensor, J: torch.Tensor) -> torch.Tensor:
@@ -193,7 +196,7 @@ def _ratio(
     usable = (largest[0] > 0) & (largest[1] > 0)
     logs: NDArray[np.float64] = (largest[0][usable] / largest[1][usable]).log().numpy()
     if len(logs) < 2:
-        why = "the logits do not react to the input at these points"
+        why = "the logits do not react to steps on or off the data at these points"
         return Measurement(name, math.nan, math.nan, len(logs), settings, null, (why,))
     mean = math.exp(logs.mean())
     return Measurement(

@@ -63,10 +63,13 @@ def spectrum(
     rng = np.random.default_rng(seed)
     rows = np.sort(rng.choice(len(x), m, replace=False)) if m < len(x) else np.arange(m)
     chosen = x[rows].astype(np.float64 if x.dtype == np.float64 else np.float32)
-    chosen = chosen - chosen.mean(axis=0)
+    largest = float(np.abs(chosen).max())
+    chosen = chosen - chosen.mean(axis=0, dtype=np.float64).astype(chosen.dtype)
     settings = {"share": share, "sample": m, "seed": seed}
+    # Centring leaves rounding of this size on points that coincide.
+    rounding = chosen.size * (float(np.finfo(chosen.dtype).eps) * largest) ** 2
     scale = float(np.square(chosen, dtype=np.float64).sum())
-    if m < _FEWEST or scale == 0:
+    if m < _FEWEST or scale <= rounding:
         why = f"{m} points; {_FEWEST} are needed" if m < _FEWEST else "all points coincide"
         undecided = [
             Measurement(name, math.nan, math.nan, m, settings, None, (why,))
@@ -116,6 +119,8 @@ def _without(
 
 def _counts(variances: NDArray[np.float64], share: float) -> tuple[float, float]:
     held = np.cumsum(np.sort(variances)[::-1])
+    if held[-1] <= 0:
+        return 0.0, 0.0
     participation = held[-1] ** 2 / np.square(variances).sum()
     # The tolerance keeps an exact rank from growing by the rounding of the sum.
     directions = np.count_nonzero(held < share * held[-1] * (1 - 1e-9)) + 1

@@ -10,6 +10,7 @@ from immersion.report.catalog import CatalogError, text
 from immersion.report.page import render
 from immersion.report.sprite import thumbnails
 from immersion.report.view import (
+    CheckView,
     CurveView,
     Fact,
     FindingView,
@@ -24,6 +25,7 @@ from immersion.report.view import (
 
 __all__ = [
     "CatalogError",
+    "CheckView",
     "CurveView",
     "Fact",
     "FindingView",

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from immersion.report.view import (
+    CheckView,
     CurveView,
     Fact,
     FindingView,
@@ -64,6 +65,7 @@ def payload(view: ReportView) -> Payload:
         "headline": [_fact(fact) for fact in view.headline],
         "notes": [_pair(note) for note in view.notes],
         "findings": [_finding(finding) for finding in view.findings],
+        "checks": [_checked(outcome) for outcome in view.checks],
         "layers": view.layers,
         "curves": [_curve(curve) for curve in view.curves],
         "maps": [
@@ -121,6 +123,11 @@ def check(view: ReportView) -> None:
                     f"series {series.label.en!r} of curve {curve.id!r} has {len(series.values)} "
                     f"values and {len(series.stderr)} standard errors for {len(view.layers)} layers"
                 )
+            if series.colour is not None and series.colour < 0:
+                raise ValueError(
+                    f"series {series.label.en!r} of curve {curve.id!r} has the colour of class "
+                    f"{series.colour}, which is none"
+                )
     for finding in view.findings:
         if finding.samples and not 0 <= min(finding.samples) <= max(finding.samples) < n:
             raise ValueError(f"finding {finding.id!r} names samples outside 0..{n - 1}")
@@ -136,7 +143,11 @@ def _pair(text: Text) -> tuple[str, str]:
 
 
 def _fact(fact: Fact) -> dict[str, Any]:
-    return {"label": _pair(fact.label), "value": _pair(fact.value)}
+    return {
+        "label": _pair(fact.label),
+        "value": _pair(fact.value),
+        "null": None if fact.null is None else _pair(fact.null),
+    }
 
 
 def _finding(finding: FindingView) -> dict[str, Any]:
@@ -152,16 +163,26 @@ def _finding(finding: FindingView) -> dict[str, Any]:
     }
 
 
+def _checked(outcome: CheckView) -> dict[str, Any]:
+    return {
+        "verdict": outcome.verdict,
+        "name": _pair(outcome.name),
+        "says": _pair(outcome.says),
+    }
+
+
 def _curve(curve: CurveView) -> dict[str, Any]:
     return {
         "id": curve.id,
         "title": _pair(curve.title),
         "help": _pair(curve.help),
         "unit": _pair(curve.unit),
+        "scale": curve.scale,
         "series": [
             {
                 "label": _pair(series.label),
                 "kind": series.kind,
+                "colour": series.colour,
                 "values": [_finite(value) for value in series.values],
                 "stderr": [_finite(error) for error in series.stderr],
             }

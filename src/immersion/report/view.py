@@ -26,10 +26,14 @@ class Text:
 
 @dataclass(frozen=True)
 class Fact:
-    """One labelled value, already formatted (`"13.1 ± 0.2"`)."""
+    """One labelled value, already formatted (`"13.1 ± 0.2"`).
+
+    `null` is what its control gives (the same quantity where there is nothing to find).
+    """
 
     label: Text
     value: Text
+    null: Text | None = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,10 @@ class FindingView:
 
 @dataclass(frozen=True)
 class CheckView:
-    """The verdict of one check: what was looked for and what came out, also where nothing was."""
+    """The verdict of one check: what was looked for and what came out, also where nothing was.
+
+    `says` is one sentence that stands without the finding it may have led to.
+    """
 
     verdict: Literal["found", "clear", "undecided", "inapplicable"]
     name: Text
@@ -63,24 +70,32 @@ class CheckView:
 class Series:
     """One line of a chart: a value a layer (`None` where it was not decidable), its standard error.
 
-    `kind` is "null" for a control (drawn dashed and grey), else "measured".
+    `kind` is "null" for a control (drawn dashed and grey), else "measured". `colour` is the class
+    the line is about, for the colour that this class has in the maps; without it the page gives
+    every line a colour of its own.
     """
 
     label: Text
     values: tuple[float | None, ...]
     stderr: tuple[float | None, ...]
     kind: Literal["measured", "null"] = "measured"
+    colour: int | None = None
 
 
 @dataclass(frozen=True)
 class CurveView:
-    """A chart over the layers; every series has one value for each of `ReportView.layers`."""
+    """A chart over the layers; every series has one value for each of `ReportView.layers`.
+
+    `scale` "log" draws values over a logarithmic axis: for quantities whose control is many
+    times larger. What is not positive has no place there and is a gap.
+    """
 
     id: str
     title: Text
     help: Text
     unit: Text
     series: tuple[Series, ...]
+    scale: Literal["linear", "log"] = "linear"
 
 
 @dataclass(frozen=True)
@@ -131,6 +146,7 @@ class ReportView:
     headline: tuple[Fact, ...]
     notes: tuple[Text, ...]
     findings: tuple[FindingView, ...]
+    checks: tuple[CheckView, ...]
     layers: tuple[str, ...]
     curves: tuple[CurveView, ...]
     maps: tuple[LayerMap, ...]
@@ -141,7 +157,6 @@ class ReportView:
     thumbnails: Thumbnails | None
     suspects: tuple[Suspect, ...]
     provenance: tuple[Fact, ...]
-    checks: tuple[CheckView, ...] = ()
 
     @property
     def n(self) -> int:

@@ -39,7 +39,7 @@ def dead_units(evidence: Evidence) -> Outcome:
                     "units": layer.units,
                     "share": f"{share:.1%}",
                     "n": f"{n:,}",
-                    "rate": f"{rate:.2g}" if rate < 1e-3 else f"{rate:.2%}",
+                    "rate": f"{100 * rate:.2g}%",
                     "some": _some(layer.silenced.tolist()),
                 },
                 {"dead_units": measured},

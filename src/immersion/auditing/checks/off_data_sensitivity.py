@@ -29,6 +29,7 @@ def off_data_sensitivity(evidence: Evidence) -> Outcome:
         "dim": str(off.settings["dim"]),
         "width": str(off.settings["D"]),
         "ratio": with_error(measured.ratio.value, measured.ratio.stderr),
+        "chance": _null(measured.ratio),
         "fit": _percent(measured.tangent_fit),
         "step": with_error(measured.step_off.value, measured.step_off.stderr),
     }
@@ -56,6 +57,11 @@ def off_data_sensitivity(evidence: Evidence) -> Outcome:
         evidence.user_rows(fragile[: min(_MOST_SAMPLES, reached)]),
     )
     return Outcome(Check("off_data_sensitivity", "found", "found", params), (finding,))
+
+
+def _null(measured: Measurement) -> str:
+    null = measured.null
+    return "–" if null is None else with_error(null.value, null.stderr)
 
 
 def _percent(share: Measurement) -> str:

@@ -5,23 +5,27 @@ async function start() {
   const language = new Language(readJson("messages"), document.documentElement.dataset.language);
   const palette = new Palette(readJson("palette"));
   language.apply();
-  byId("app").hidden = false;
+  showWords();
 
   // Words first: they need none of the packed data.
   const words = readJson("data");
   renderFacts(words, language);
   const actions = {};
   const findings = new Findings({ model: words, language }, actions);
+  const checks = new Checks({ model: words, language });
   findings.render();
+  checks.render();
   timings.words = performance.now();
 
   const model = await loadModel(words);
   const state = new State(model.n);
   const pictures = new Pictures(model.thumbnails);
   const context = { model, state, language, palette, pictures };
-  const views = [{ render: () => renderFacts(model, language) }, findings];
+  const views = [{ render: () => renderFacts(model, language) }, findings, checks];
 
-  const maps = model.maps.length > 0 ? await openMaps(context, actions, timings) : null;
+  // All that follows the words takes its place in one task, before the first map is unpacked:
+  // pictures, maps and lines fill the room they were given, and nothing moves.
+  const maps = model.maps.length > 0 ? openMaps(context, actions, timings) : null;
   if (maps !== null) views.push(...maps.views);
   actions.goToLayer = (layer, scroll = true) => maps?.goToLayer(layer, scroll);
   actions.showSamples = (finding) => {
@@ -36,32 +40,41 @@ async function start() {
     scrollTo("maps");
   };
 
+  let charts = null;
+  if (model.curves.length > 0 && model.layers.length > 0) {
+    byId("curves").hidden = false;
+    charts = new Charts(context, actions);
+    views.push(charts);
+  }
   const suspects = model.suspects.length > 0 ? new Suspects(context, actions) : null;
   if (suspects !== null) {
     byId("suspects").hidden = false;
     suspects.render();
     views.push(suspects);
   }
-  if (model.curves.length > 0 && model.layers.length > 0) {
-    byId("curves").hidden = false;
-    const charts = new Charts(context, actions);
-    charts.render();
-    views.push(charts);
-    new ResizeObserver(() => charts.resize()).observe(byId("charts"));
-  }
+  charts?.render();
+  byId("colophon").hidden = false;
   const setTheme = connectSwitches(language, palette, views, () => maps?.redraw());
   connectPrinting(setTheme, suspects);
+  await maps?.showFirst();
+  new ResizeObserver(() => charts?.resize()).observe(byId("charts"));
   await Promise.all([pictures.load(), maps?.loadRest()]);
   timings.ready = performance.now();
   exposeProbe({ model, state, maps, timings });
+}
+
+/** Takes the place of the line that stood there while the file was read. */
+function showWords() {
+  byId("opening").hidden = true;
+  byId("content").hidden = false;
 }
 
 function scrollTo(id) {
   byId(id).scrollIntoView({ behavior: prefersStillness() ? "auto" : "smooth", block: "start" });
 }
 
-/** The maps section: draws the first map, and returns what the rest of the page needs of it. */
-async function openMaps(context, actions, timings) {
+/** The maps section, still without points; returns what the rest of the page needs of it. */
+function openMaps(context, actions, timings) {
   const { model, state, language, palette, pictures } = context;
   byId("maps").hidden = false;
   const scene = new Scene(model, state, palette);
@@ -97,17 +110,12 @@ async function openMaps(context, actions, timings) {
   const caption = { render: () => renderMapCaption(model, state, language, map) };
   const views = [caption, legend, panel, search, { render: () => tooltip.forget() }];
 
-  await model.loadMap(0);
   caption.render();
   legend.render();
   panel.render();
-  map.resize();
-  await painted();
-  timings.firstMap = performance.now();
-
   const multiples = new Multiples({ ...context, scene });
-  multiples.resize();
-  let shown = map.xy;
+  multiples.arrange();
+  let shown = null;
   state.on("map", async () => {
     const index = state.map;
     await model.loadMap(index);
@@ -116,8 +124,6 @@ async function openMaps(context, actions, timings) {
     map.show(shown);
     shown = map.xy;
   });
-  new ResizeObserver(() => map.resize()).observe(map.stage);
-  new ResizeObserver(() => multiples.resize()).observe(multiples.container);
   connectMapControls(map, gestures, step);
   return {
     map,
@@ -133,7 +139,17 @@ async function openMaps(context, actions, timings) {
       if (index >= 0) state.showMap(index);
       if (scroll) scrollTo("maps");
     },
+    async showFirst() {
+      await model.loadMap(0);
+      shown = map.xy;
+      map.resize();
+      await painted();
+      timings.firstMap = performance.now();
+      new ResizeObserver(() => map.resize()).observe(map.stage);
+      new ResizeObserver(() => multiples.resize()).observe(multiples.container);
+    },
     async loadRest() {
+      multiples.resize();
       for (let index = 0; index < model.maps.length; index++) {
         await model.loadMap(index);
         multiples.drawOne(index);
@@ -294,6 +310,7 @@ start().catch((error) => {
   const node = byId("failure");
   const messages = readJson("messages")[chinese ? "zh" : "en"];
   node.textContent = messages["page.failure"].replace("{reason}", String(error?.message ?? error));
-  byId("app").hidden = false;
+  showWords();
+  byId("colophon").hidden = false;
   node.hidden = false;
 });

@@ -17,11 +17,11 @@ function formatValue(language, value, error = null) {
   return language.number(value, digits).replace("-", "−");
 }
 
-/** "13.10 ± 0.21". */
+/** "13.10 ± 0.21"; a value without an error, or an exact one, stands alone. */
 function formatMeasured(language, value, error) {
   if (value === null) return language.say("page.value.none");
   const shown = formatValue(language, value, error);
-  return error === null ? shown : `${shown} ± ${formatValue(language, error, error)}`;
+  return error === null || error === 0 ? shown : `${shown} ± ${formatValue(language, error, error)}`;
 }
 
 /** A long name with its middle left out: the ends tell layers apart. */

@@ -21,9 +21,9 @@ class Language {
     });
   }
 
-  /** The half of a [English, Chinese] pair that the reader reads. */
+  /** The half of a [English, Chinese] pair that the reader reads; no line ends at a "±". */
   pick(pair) {
-    return pair[this.code === "zh" ? 1 : 0];
+    return pair[this.code === "zh" ? 1 : 0].replaceAll(" ± ", "\u00a0±\u00a0");
   }
 
   number(value, options) {

@@ -3,7 +3,7 @@
 // The sets were searched for: every colour has a contrast of 3:1 or more on its theme's ground,
 // and the least OKLab distance between any two of the first ten is as large as a search could
 // make it under normal vision and simulated protanopia, deuteranopia and tritanopia
-// (tests/report/test_palette.py measures both). Beyond the set's length colours repeat.
+// (tests/report/test_report_palette.py measures both). Beyond the set's length colours repeat.
 
 class Palette {
   constructor(sets) {
@@ -41,10 +41,10 @@ class Palette {
     return label === NO_CLASS ? this.unknown : this.classes[label % this.length];
   }
 
-  /** The colour of the k-th line of a chart: the accent, then the classes' least like it. */
+  /** The colour of the k-th line of a chart: the accent, then the classes' least like the former. */
   line(k) {
-    const others = [1, 0, 3, 4, 6, 8];
-    return k === 0 ? this.accent : this.classes[others[(k - 1) % others.length]];
+    const { lines } = this.sets;
+    return k === 0 ? this.accent : this.classes[lines[(k - 1) % lines.length]];
   }
 
   /** The colours by slot, as [r, g, b]; with `labelled` false every slot has the one colour. */

@@ -1,6 +1,8 @@
 // One chart a measured quantity, over the layers: lines with error bars, controls dashed grey.
 
 const CHART_HEIGHT = 300;
+const MANY_LINES = 8; // beyond this lines are drawn thin and their error bars faint
+const FADED = 0.14; // opacity of the other lines while one is emphasised
 const INTERVAL = 1.96; // standard errors on either side: a 95% interval of a normal estimate
 const AXIS_FONT = '12px system-ui, -apple-system, "Segoe UI", Roboto, "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", sans-serif';
 
@@ -9,10 +11,17 @@ class Chart {
   constructor({ model, state, language, palette }, curve, actions) {
     Object.assign(this, { model, state, language, palette, curve, actions });
     this.hidden = new Set();
-    this.at = null;
+    this.emphasised = null;
     this.plot = null;
     this.node = element("figure", { class: "chart" });
-    state.on("map", () => this.plot?.redraw(false));
+    state.on("map", () => {
+      this.plot?.redraw(false);
+      this.readAt(null);
+    });
+  }
+
+  get crowded() {
+    return this.curve.series.length > MANY_LINES;
   }
 
   render() {
@@ -35,23 +44,29 @@ class Chart {
           language.pick(curve.title),
           unit === "" ? "" : element("span", { class: "unit", text: unit }),
         ]),
-        this.legend,
         this.readout,
+        this.legend,
         this.canvasRoom,
         element("figcaption", { class: "caption" }, [
-          [language.pick(curve.help), ...this.conventions()].join(" "),
+          [language.pick(curve.help), ...this.conventions()].join(language.code === "zh" ? "" : " "),
         ]),
         table,
       );
       this.buildLegend();
+      this.readAt(null);
     });
-    this.build();
+    if (this.plot !== null) this.build();
   }
 
   /** What the marks of this chart mean, one sentence for each kind that it has. */
   conventions() {
     const { series } = this.curve;
     const marks = [
+      ["page.curves.logarithmic", this.curve.scale === "log"],
+      [
+        "page.curves.nonPositive",
+        series.some((one) => one.values.some((value) => value !== this.drawable(value))),
+      ],
       ["page.curves.bars", series.some((one) => one.stderr.some((error) => error !== null))],
       ["page.curves.controls", series.some((one) => one.kind === "null")],
       ["page.curves.gaps", series.some((one) => one.values.includes(null))],
@@ -68,37 +83,88 @@ class Chart {
   colour(index) {
     const series = this.curve.series[index];
     if (series.kind === "null") return this.palette.nullSeries;
-    const before = this.curve.series.slice(0, index).filter((one) => one.kind === "measured");
+    if (series.colour !== null) return this.palette.css(series.colour);
+    const before = this.curve.series
+      .slice(0, index)
+      .filter((one) => one.kind === "measured" && one.colour === null);
     return this.palette.line(before.length);
   }
 
+  /** The lines by name, each with its value at the layer that is read; equal cells, so that
+   * nothing moves while the pointer goes from layer to layer. */
   buildLegend() {
-    this.legend.replaceChildren(
-      ...this.curve.series.map((series, index) => {
-        const line = element("i", { class: `line ${series.kind}`, attributes: { "aria-hidden": "true" } });
-        line.style.color = this.colour(index);
-        const toggle = element(
-          "button",
-          {
-            class: "chart-series",
-            attributes: {
-              type: "button",
-              "data-key": `series-${index}`,
-              "aria-pressed": String(!this.hidden.has(index)),
-            },
-            on: { click: () => this.toggle(index) },
-          },
-          [line, element("bdi", { text: this.language.pick(series.label) })],
-        );
-        return toggle;
+    const { curve, language, model } = this;
+    this.emphasised = null;
+    this.valueNodes = curve.series.map(() =>
+      element("span", { class: "series-value", attributes: { "aria-hidden": "true" } }),
+    );
+    const widest = Math.max(
+      ...curve.series.map((series) => {
+        const values = model.layers.map((_, at) => this.valueText(series, at).length);
+        return textWidth(language.pick(series.label)) + 7.2 * Math.max(...values) + 56;
       }),
+    );
+    this.legend.style.gridTemplateColumns = `repeat(auto-fill, minmax(min(100%, ${Math.ceil(widest)}px), 1fr))`;
+    this.legend.replaceChildren(...curve.series.map((_, index) => this.legendEntry(index)));
+  }
+
+  legendEntry(index) {
+    const series = this.curve.series[index];
+    const line = element("i", { class: `line ${series.kind}`, attributes: { "aria-hidden": "true" } });
+    line.style.color = this.colour(index);
+    const label = this.language.pick(series.label);
+    const leave = () => this.emphasise(null);
+    return element(
+      "button",
+      {
+        class: "chart-series",
+        attributes: {
+          type: "button",
+          title: label,
+          "data-key": `series-${index}`,
+          "aria-pressed": String(!this.hidden.has(index)),
+        },
+        on: {
+          click: (event) => this.toggle(index, event.currentTarget),
+          // A finger has no way to hover: it would leave the line emphasised.
+          pointerenter: (event) => event.pointerType !== "touch" && this.emphasise(index),
+          pointerleave: leave,
+          focus: (event) => event.currentTarget.matches(":focus-visible") && this.emphasise(index),
+          blur: leave,
+        },
+      },
+      [line, element("bdi", { text: label }), this.valueNodes[index]],
     );
   }
 
-  toggle(index) {
+  toggle(index, entry) {
     if (!this.hidden.delete(index)) this.hidden.add(index);
-    keepingFocus(this.legend, () => this.buildLegend());
-    this.plot?.setSeries(index + 1, { show: !this.hidden.has(index) });
+    const shown = !this.hidden.has(index);
+    entry.setAttribute("aria-pressed", String(shown));
+    this.plot?.setSeries(index + 1, { show: shown });
+  }
+
+  /** Brings one line forward; `null` brings all back. A hidden line cannot be brought forward. */
+  emphasise(index) {
+    if (this.curve.series.length < 2 || this.plot === null) return;
+    const wanted = index !== null && this.hidden.has(index) ? null : index;
+    if (wanted === this.emphasised) return;
+    this.emphasised = wanted;
+    this.curve.series.forEach((series, at) => {
+      const line = this.plot.series[at + 1];
+      line.alpha = wanted === null || wanted === at ? 1 : FADED;
+      line.width = this.lineWidth(series) + (wanted === at ? 1 : 0);
+    });
+    this.plot.redraw(false);
+  }
+
+  lineWidth(series) {
+    return series.kind === "null" || this.crowded ? 1.5 : 2;
+  }
+
+  /** A value as it can be drawn: a logarithmic axis has no place for zero and less. */
+  drawable(value) {
+    return value !== null && (this.curve.scale !== "log" || value > 0) ? value : null;
   }
 
   /** Builds the plot anew: colours and languages are baked into it. */
@@ -108,10 +174,15 @@ class Chart {
     const width = this.canvasRoom.clientWidth;
     if (width === 0) return;
     const { layers } = this.model;
-    const data = [layers.map((_, index) => index), ...this.curve.series.map((one) => one.values)];
+    const data = [
+      layers.map((_, index) => index),
+      ...this.curve.series.map((one) => one.values.map((value) => this.drawable(value))),
+    ];
+    this.emphasised = null;
     this.plot = new uPlot(this.options(width), data, this.canvasRoom);
   }
 
+  /** Builds the plot when it has a width for the first time, and whenever that changes. */
   resize() {
     const width = this.canvasRoom?.clientWidth ?? 0;
     if (this.plot === null) {
@@ -125,6 +196,7 @@ class Chart {
     const { palette, curve } = this;
     const axis = { stroke: palette.muted, font: AXIS_FONT, ticks: { show: false } };
     const last = this.model.layers.length - 1;
+    const log = curve.scale === "log";
     return {
       width,
       height: CHART_HEIGHT,
@@ -137,7 +209,7 @@ class Chart {
       },
       scales: {
         x: { time: false, range: () => [-0.4, last + 0.4] },
-        y: { range: (plot) => this.valueRange(plot) },
+        y: { distr: log ? 3 : 1, range: () => this.visibleRange() },
       },
       axes: [
         { ...axis, grid: { show: false }, ...this.layerAxis(width) },
@@ -145,6 +217,7 @@ class Chart {
           ...axis,
           grid: { stroke: palette.hairline, width: 1 },
           size: 58,
+          ...(log ? { splits: (_, axis, low, high) => logTicks(low, high), filter: (_, ticks) => ticks } : {}),
           values: (_, ticks) => ticks.map((tick) => this.tick(tick)),
         },
       ],
@@ -154,10 +227,10 @@ class Chart {
           label: this.language.pick(series.label),
           show: !this.hidden.has(index),
           stroke: this.colour(index),
-          width: series.kind === "null" ? 1.5 : 2,
+          width: this.lineWidth(series),
           dash: series.kind === "null" ? [5, 4] : undefined,
           spanGaps: false,
-          points: { show: true, size: series.kind === "null" ? 4 : 6, fill: this.colour(index) },
+          points: { show: true, size: series.kind === "null" || this.crowded ? 4.5 : 6, fill: this.colour(index) },
         })),
       ],
       hooks: {
@@ -193,24 +266,15 @@ class Chart {
   }
 
   /** The range of the visible values with their error bars, and some air. */
-  valueRange(plot) {
-    let low = Infinity;
-    let high = -Infinity;
-    this.curve.series.forEach((series, index) => {
-      const shown = plot.series.length === 0 ? !this.hidden.has(index) : plot.series[index + 1]?.show;
-      if (!shown) return;
-      series.values.forEach((value, at) => {
-        if (value === null) return;
-        const reach = INTERVAL * (series.stderr[at] ?? 0);
-        low = Math.min(low, value - reach);
-        high = Math.max(high, value + reach);
-      });
-    });
-    if (low > high) return [0, 1];
-    // A quantity that comes near zero is read against zero.
-    if (low > 0 && low < 0.35 * high) low = 0;
-    const air = 0.06 * (high - low || Math.abs(high) || 1);
-    return [low === 0 ? 0 : low - air, high + air];
+  visibleRange() {
+    const values = this.curve.series.flatMap((series, index) =>
+      this.hidden.has(index)
+        ? []
+        : series.values.flatMap((value, at) =>
+            this.drawable(value) === null ? [] : [[value, INTERVAL * (series.stderr[at] ?? 0)]],
+          ),
+    );
+    return valueRange(values, this.curve.scale);
   }
 
   drawErrors(plot) {
@@ -222,26 +286,33 @@ class Chart {
     ctx.clip();
     ctx.lineWidth = 1.25 * pixel;
     this.curve.series.forEach((series, index) => {
-      if (!plot.series[index + 1].show) return;
+      const others = this.emphasised !== null && this.emphasised !== index;
+      if (this.hidden.has(index) || others) return;
       ctx.strokeStyle = this.colour(index);
+      ctx.globalAlpha = this.crowded && this.emphasised === null ? 0.4 : 1;
       series.values.forEach((value, at) => {
         const error = series.stderr[at];
-        if (value === null || error === null) return;
-        const x = Math.round(plot.valToPos(at, "x", true));
-        const top = plot.valToPos(value + INTERVAL * error, "y", true);
-        const bottom = plot.valToPos(value - INTERVAL * error, "y", true);
-        const cap = 3.5 * pixel;
-        ctx.beginPath();
-        ctx.moveTo(x, top);
-        ctx.lineTo(x, bottom);
-        for (const y of [top, bottom]) {
-          ctx.moveTo(x - cap, y);
-          ctx.lineTo(x + cap, y);
-        }
-        ctx.stroke();
+        if (this.drawable(value) === null || error === null) return;
+        this.drawError(plot, at, value, INTERVAL * error, 3.5 * pixel);
       });
     });
     ctx.restore();
+  }
+
+  /** One error bar with its caps; below zero a logarithmic axis goes on for ever, uncapped. */
+  drawError({ ctx, bbox, valToPos }, at, value, reach, cap) {
+    const x = Math.round(valToPos(at, "x", true));
+    const top = valToPos(value + reach, "y", true);
+    const open = this.drawable(value - reach) === null;
+    const bottom = open ? bbox.top + bbox.height : valToPos(value - reach, "y", true);
+    ctx.beginPath();
+    ctx.moveTo(x, top);
+    ctx.lineTo(x, bottom);
+    for (const y of open ? [top] : [top, bottom]) {
+      ctx.moveTo(x - cap, y);
+      ctx.lineTo(x + cap, y);
+    }
+    ctx.stroke();
   }
 
   /** A soft band behind the layer whose map is shown. */
@@ -259,22 +330,23 @@ class Chart {
     ctx.restore();
   }
 
+  /** Shows the values at layer `index`; without one, at the layer whose map is shown. */
   readAt(index) {
-    if (index === null || index === undefined) {
-      this.readout.replaceChildren();
-      return;
-    }
-    const values = this.curve.series.flatMap((series, at) => {
-      if (this.hidden.has(at)) return [];
-      const dot = element("i", { class: `line ${series.kind}` });
-      dot.style.color = this.colour(at);
-      const shown = formatMeasured(this.language, series.values[index], series.stderr[index]);
-      return [element("span", { class: "readout-value" }, [dot, shown])];
-    });
+    const { model, state, curve } = this;
+    const mapped = model.layers.indexOf(model.maps[state.map]?.layer);
+    const at = index ?? Math.max(0, mapped);
     this.readout.replaceChildren(
-      element("bdi", { class: "readout-layer", text: abbreviate(this.model.layers[index], 60) }),
-      ...values,
+      `${this.language.say("page.curves.layer")} `,
+      element("bdi", { class: "readout-layer", text: model.layers[at] }),
     );
+    this.valueNodes.forEach((node, place) => {
+      node.textContent = this.valueText(curve.series[place], at);
+    });
+  }
+
+  valueText(series, at) {
+    const value = series.values[at];
+    return value === null ? "–" : formatMeasured(this.language, value, series.stderr[at]);
   }
 
   choose(index) {

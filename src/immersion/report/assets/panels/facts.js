@@ -4,13 +4,21 @@ function factList(language, facts, className) {
   return facts.map((fact) =>
     element("div", { class: className }, [
       element("dt", { text: language.pick(fact.label) }),
-      element("dd", {}, [element("bdi", { text: language.pick(fact.value) })]),
+      element("dd", {}, [
+        element("bdi", { text: language.pick(fact.value) }),
+        ...(fact.null === null ? [] : [" ", nullOf(language, fact)]),
+      ]),
     ]),
   );
 }
 
+/** What the control of `fact` gives. */
+function nullOf(language, fact) {
+  const value = language.pick(fact.null);
+  return element("span", { class: "fact-null", text: language.say("page.evidence.null", { value }) });
+}
+
 function renderFacts(model, language) {
-  byId("title").textContent = model.title;
   byId("headline").replaceChildren(...factList(language, model.headline, "headline-fact"));
   byId("notes").hidden = model.notes.length === 0;
   byId("notes-list").replaceChildren(

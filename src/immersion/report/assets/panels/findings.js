@@ -1,6 +1,7 @@
 // The findings in words, worst first as the audit ranked them.
 
 const FINDINGS_SHOWN = 7;
+const FACTS_UNDER_WORDS = 2; // more of them take the width of the advice too
 
 class Findings {
   /** `actions`: {showSamples(finding), goToLayer(layer)}. */
@@ -23,24 +24,26 @@ class Findings {
       );
       return;
     }
-    const list = (part) =>
-      element("ol", { class: "findings" }, part.map((finding) => this.item(finding)));
-    const rest = findings.slice(FINDINGS_SHOWN);
-    const shown = [list(findings.slice(0, FINDINGS_SHOWN))];
+    const items = findings.map((finding, place) => this.item(finding, place));
+    const rest = items.slice(FINDINGS_SHOWN);
+    const list = (part, start) =>
+      element("ol", { class: "findings", attributes: { start } }, part);
+    const shown = [list(items.slice(0, FINDINGS_SHOWN), 1)];
     if (rest.length > 0) {
       shown.push(
         element("details", { class: "more", attributes: { open } }, [
           element("summary", {
             text: this.language.say("page.findings.more", { count: rest.length }),
           }),
-          list(rest),
+          list(rest, FINDINGS_SHOWN + 1),
         ]),
       );
     }
     this.container.replaceChildren(...shown);
   }
 
-  item(finding) {
+  /** `place` tells the finding's controls apart: several findings may be of one kind. */
+  item(finding, place) {
     const { language } = this;
     const severity = element("p", { class: `severity ${finding.severity}` }, [
       element("i", { class: "severity-mark", attributes: { "aria-hidden": "true" } }),
@@ -49,35 +52,39 @@ class Findings {
     const words = element("div", { class: "finding-words" }, [
       element("h3", { text: language.pick(finding.title) }),
       element("p", { text: language.pick(finding.body) }),
-      finding.evidence.length > 0
-        ? element("dl", { class: "evidence" }, factList(language, finding.evidence, "fact"))
-        : null,
     ]);
+    const { length } = finding.evidence;
+    const room = length <= FACTS_UNDER_WORDS ? "evidence few" : "evidence";
+    const evidence =
+      length > 0 ? element("dl", { class: room }, factList(language, finding.evidence, "fact")) : null;
     const advice = element("div", { class: "finding-advice" }, [
       element("h4", { text: language.say("page.findings.action") }),
       element("p", { text: language.pick(finding.action) }),
-      element("div", { class: "actions" }, [this.samplesButton(finding), this.layerButton(finding)]),
+      element("div", { class: "actions" }, [
+        this.samplesButton(finding, place),
+        this.layerButton(finding, place),
+      ]),
     ]);
-    return element("li", { class: "finding" }, [severity, words, advice]);
+    return element("li", { class: "finding" }, [severity, words, evidence, advice]);
   }
 
-  samplesButton(finding) {
+  samplesButton(finding, place) {
     const count = finding.samples.length;
     if (count === 0) return null;
     return button(
       this.language.say("page.findings.samples", { count }),
       () => this.actions.showSamples(finding),
-      { attributes: { "data-key": `samples-${finding.id}` } },
+      { attributes: { "data-key": `samples-${place}` } },
     );
   }
 
-  layerButton(finding) {
+  layerButton(finding, place) {
     if (finding.layer === null || !this.mapped.has(finding.layer)) return null;
     const layer = finding.layer;
     return element(
       "button",
       {
-        attributes: { type: "button", "data-key": `layer-${finding.id}`, title: layer },
+        attributes: { type: "button", "data-key": `layer-${place}`, title: layer },
         on: { click: () => this.actions.goToLayer(layer) },
       },
       [`${this.language.say("page.findings.layer")} `, element("bdi", { text: abbreviate(layer, 28) })],

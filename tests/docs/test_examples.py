@@ -1,0 +1,121 @@
+"""Every example runs, states an outcome, and measures what its page says it measures."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e[-+]?\d+)?(?![\w.])")
+OUTCOME = re.compile(r"^outcome: (holds|does not hold|not decidable)$", re.MULTILINE)
+
+
+def numbers(output: str, start: str) -> list[float]:
+    """The numbers behind `start` on the one line that begins with it."""
+    (line,) = [line for line in output.splitlines() if line.startswith(start)]
+    return [float(number) for number in NUMBER.findall(line[len(start) :])]
+
+
+def digit_manifolds(output: str) -> None:
+    for digit in "0123456789":
+        n, dimension, _, gaussian, _, shuffled, _ = numbers(output, f"{digit}  ")
+        assert n == 500
+        assert 7 < dimension < 18
+        assert gaussian > 1.5 * dimension
+        assert shuffled > 4 * dimension
+
+
+def layers_part_classes(output: str) -> None:
+    share = {
+        (weights, layer): numbers(output, f"{weights:<9}{layer:<9}")[2]
+        for weights in ("trained", "random")
+        for layer in ("(input)", "relu3")
+    }
+    assert share["trained", "(input)"] == share["random", "(input)"]
+    assert 0.17 < share["trained", "(input)"] < 0.24
+    assert share["trained", "relu3"] < 0.03
+    assert share["random", "relu3"] > 0.15
+    assert numbers(output, f"{'trained':<9}{'relu3':<9}")[4] > 0.15, "the 2-D map loses neighbours"
+    assert 0.88 < numbers(output, "input with permuted labels: ")[0] < 0.92
+
+
+def off_the_data(output: str) -> None:
+    assert 0.48 < numbers(output, "steepest, off the data")[0] < 0.74
+    assert 0.14 < numbers(output, "steepest, along the data")[0] < 0.38
+    assert numbers(output, "random (null)")[0] < 0.02
+    ratio = numbers(output, "ratio of largest singular values, off / along:")[0]
+    null = numbers(output, "the same with a random subspace (null):")[0]
+    assert 1.8 < ratio < 2.9
+    assert 6 < null < 8.5
+
+
+def sphere_and_fold(output: str) -> None:
+    area, stderr, exact, n = numbers(output, f"{'sphere':<14}area")
+    assert n == 20_000
+    assert abs(area - exact) < 4 * stderr < 0.4
+    assert numbers(output, f"{'fold':<14}least singular value")[0] < 1e-3
+    assert numbers(output, f"{'fold':<14}largest error of it")[0] < 1e-12
+    assert numbers(output, f"{'sheet (null)':<14}least singular value")[0] == 1
+
+
+def convolutions_are_local(output: str) -> None:
+    correlation = "correlation with the pixel at the right, "
+    assert 0.65 < numbers(output, f"{correlation}in place:")[0] < 0.85
+    assert abs(numbers(output, f"{correlation}permuted (null):")[0]) < 0.08
+    assert numbers(output, "ConvNet")[4] > 0.04
+    assert abs(numbers(output, "dense")[4]) < 0.02
+
+
+def audit_your_own_model(output: str) -> None:
+    planted, clean = output.split("labels as they are (null)")
+    assert re.search("found +wrong_labels", planted)
+    assert re.search("clear +wrong_labels", clean)
+    assert numbers(output, "of the suspects, wrong")[0] > 0.55
+    assert numbers(output, "of the wrong, suspect")[0] > 0.55
+
+
+def same_neighbors_everywhere(output: str) -> None:
+    for cloud in ("digits", "normal, far from 0", "grid, full of ties"):
+        _, *ours, _ = numbers(output, cloud)
+        assert set(ours) == {0}
+    assert numbers(output, "normal, far from 0")[-1] > 1000
+
+
+HOLDS, NOT = "holds", "does not hold"
+EXPECTED: dict[str, tuple[list[str], Callable[[str], None]]] = {
+    "audit_your_own_model": ([HOLDS], audit_your_own_model),
+    "convolutions_are_local": ([HOLDS], convolutions_are_local),
+    "digit_manifolds": ([HOLDS], digit_manifolds),
+    "layers_part_classes": ([HOLDS], layers_part_classes),
+    "off_the_data": ([HOLDS, NOT], off_the_data),
+    "same_neighbors_everywhere": ([HOLDS], same_neighbors_everywhere),
+    "sphere_and_fold": ([HOLDS], sphere_and_fold),
+}
+
+
+def test_every_example_is_expected() -> None:
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == EXPECTED.keys()
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_example(name: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / f"{name}.py")],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        cwd=tmp_path,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    outcomes, check = EXPECTED[name]
+    assert OUTCOME.findall(done.stdout) == outcomes, done.stdout
+    assert OUTCOME.fullmatch(done.stdout.splitlines()[-1])
+    check(done.stdout)
+    assert not list(tmp_path.iterdir()), "an example leaves nothing behind"
