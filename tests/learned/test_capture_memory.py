@@ -41,6 +41,21 @@ def run(memory: int, n: int = 100):
     return capture(mixed, [x[i : i + 7] for i in range(0, n, 7)], memory=memory)
 
 
+def test_a_length_that_was_announced_wrong_loses_nothing() -> None:
+    class Loader(list[torch.Tensor]):
+        """Batches whose data set states another length than they have."""
+
+        dataset: range
+
+    x = torch.randn(30, 4)
+    for announced in (10, 30, 100):
+        loader = Loader(x.split(7))
+        loader.dataset = range(announced)
+        with capture(nn.Sequential(nn.Linear(4, 4), nn.ReLU()), loader) as layers:
+            assert layers.n == 30
+            assert {layer.activations.shape for layer in layers.values()} == {(30, 4)}
+
+
 def test_values_on_disk_are_those_in_memory(temporary: Path) -> None:
     kept = run(10**9)
     assert not list(temporary.iterdir())

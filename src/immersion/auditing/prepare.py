@@ -14,7 +14,8 @@ from torch import nn
 from immersion.core.errors import InputError, ModelError
 from immersion.datasets.samples import Samples, require_finite
 from immersion.learned.batches import call, to_model
-from immersion.learned.tracing import evaluating, model_failure, module_names
+from immersion.learned.modules import is_leaf, module_names
+from immersion.learned.tracing import evaluating, model_failure
 
 Note = tuple[str, dict[str, str]]
 
@@ -101,7 +102,7 @@ def _to_tensor(model: nn.Module, x: NDArray[np.generic]) -> tuple[torch.Tensor, 
     if x.dtype.kind == "f":
         dtype = np.float64 if x.dtype.itemsize > 4 else np.float32
         return _tensor(x, dtype), None
-    first = next((m for m in module_names(model) if not list(m.children())), None)
+    first = next((module for module in module_names(model) if is_leaf(module)), None)
     if isinstance(first, nn.Embedding | nn.EmbeddingBag):
         return _tensor(x, np.int64), None
     if x.dtype == np.uint8:

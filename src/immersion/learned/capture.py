@@ -128,7 +128,7 @@ def capture(
         if first is None:
             raise InputError("there is no batch to run the model on")
         plan = plan_capture(model, first, wanted, containers, pool, max_features)
-        store = RowStore(memory)
+        store = RowStore(memory, total)
         store.require_room(plan.bytes_per_sample * (total or 0))
         recorder = Recorder(plan, store)
         hooks = observed(model, wanted, containers, recorder.observe, recorder.observe_input)
