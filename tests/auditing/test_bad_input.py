@@ -87,6 +87,13 @@ def test_an_unknown_device() -> None:
     assert "warp9" in refusal(ModelError, classifier(), (X, Y), device="warp9")
 
 
+def test_a_model_of_nan_weights() -> None:
+    model = classifier()
+    with torch.no_grad():
+        model[0].weight[:] = torch.nan
+    assert "60 of 60 samples" in refusal(ModelError, model, (X, Y))
+
+
 def test_a_model_that_fails_is_quoted() -> None:
     class Broken(nn.Module):
         def __init__(self) -> None:
@@ -97,6 +104,12 @@ def test_a_model_that_fails_is_quoted() -> None:
             raise KeyError("no such thing")
 
     assert "no such thing" in refusal(ModelError, Broken(), (X, Y))
+
+
+def test_a_value_that_is_not_decidable_fails_its_gate() -> None:
+    for condition in ("fc.two_nn<3", "fc.two_nn>3"):
+        assert Gate.parse(condition).fails({"fc.two_nn": float("nan")})
+        assert Gate.parse(condition).fails({})
 
 
 @pytest.mark.parametrize("form", ["accuracy", "accuracy<", "<0.5", "accuracy<x", "a<nan", ""])

@@ -121,6 +121,20 @@ def test_a_model_without_parameters_and_one_without_derivatives() -> None:
     require_json(result)
 
 
+def test_a_layer_with_nan_is_named_and_left_out() -> None:
+    class Root(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.sqrt()
+
+    model = nn.Sequential(nn.Linear(8, 16), Root(), nn.Linear(16, 3))
+    torch.manual_seed(0)
+    result = audit(model, (points(), np.arange(90) % 3))
+    assert [name for name, _ in result.skipped] == ["1", "2"]
+    assert all("NaN" in why for _, why in result.skipped)
+    assert [layer.name for layer in result.evidence.layers] == ["0"]
+    require_json(result)
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float16, np.int32, np.uint8, bool])
 def test_types_of_numbers(dtype: type) -> None:
     x = (np.abs(points()) * 50).astype(dtype)

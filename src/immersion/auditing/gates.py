@@ -71,8 +71,8 @@ class Gate:
         )
 
     def fails(self, metrics: Mapping[str, float]) -> bool:
-        """Whether the condition holds; a value that is not decidable fails every gate."""
-        value = metrics[self.metric]
+        """Whether the condition holds; a missing or undecided value fails every gate."""
+        value = metrics.get(self.metric, math.nan)
         return math.isnan(value) or _OPERATORS[self.op](value, self.bound)
 
     def __str__(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
@@ -26,7 +26,7 @@ from immersion.core.chunking import DEFAULT_BUDGET
 from immersion.core.errors import InputError, ModelError
 from immersion.core.measurement import Measurement
 from immersion.core.progress import Progress, Silent
-from immersion.datasets.samples import as_samples
+from immersion.datasets.samples import as_samples, first_nonfinite
 from immersion.learned.capture import Capture, capture
 from immersion.learned.tracing import evaluating
 from immersion.measure.sensitivity import Sensitivity, off_manifold_sensitivity
@@ -82,10 +82,11 @@ def audit(
     prepared = prepare(model, as_samples(data), most=samples, neighbors=neighbors, seed=seed)
     with capture(model, prepared.inputs, layers, memory=memory, progress=told) as recorded:
         _require_gates(gates, prepared, recorded)
+        broken = _broken(recorded)
         evidence = _survey(
-            model, prepared, recorded, neighbors, seed, thresholds or Thresholds(), told
+            model, prepared, recorded, broken, neighbors, seed, thresholds or Thresholds(), told
         )
-        skipped = recorded.skipped
+        skipped = (*recorded.skipped, *broken.items())
     found: list[Finding] = []
     checks: list[Check] = []
     for check in CHECKS:
@@ -113,6 +114,7 @@ def _survey(
     model: nn.Module,
     prepared: Prepared,
     recorded: Capture,
+    broken: Mapping[str, str],
     neighbors: int,
     seed: int,
     thresholds: Thresholds,
@@ -129,7 +131,8 @@ def _survey(
             advance(1)
         surveyed: list[LayerGeometry] = []
         for layer in recorded.values():
-            surveyed.append(surveyor.layer(layer))
+            if layer.name not in broken:
+                surveyed.append(surveyor.layer(layer))
             advance(1)
     predictions = _predictions(recorded.output, stored.classes)
     sensitivity, reason = None, "no_points"
@@ -143,6 +146,26 @@ def _survey(
         prepared, geometry, tuple(surveyed), recorded.output, predictions, sensitivity, reason,
         thresholds,
     )  # fmt: skip
+
+
+def _broken(recorded: Capture) -> dict[str, str]:
+    """Layers whose outputs are no points, with the reason; the audit goes on without them.
+
+    Raises:
+        ModelError: no layer is left.
+    """
+    broken: dict[str, str] = {}
+    for layer in recorded.values():
+        found = first_nonfinite(layer.activations)
+        if found is not None:
+            broken[layer.name] = (
+                f"puts out NaN or infinite values for {found[0]} of {recorded.n} samples, "
+                f"first for audited sample {found[1]}"
+            )
+    if len(broken) == len(recorded):
+        name, why = next(iter(broken.items()))
+        raise ModelError(f"no layer of the model can be measured: {name} {why}")
+    return broken
 
 
 def _sensitivity(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 import sys
@@ -160,7 +161,8 @@ def _judge(result: Audit, gates: list[Gate], language: Literal["en", "zh"]) -> i
 
     failed = [gate for gate in gates if gate.fails(result.metrics)]
     for gate in failed:
-        said = text("cli.gate_failed", gate=str(gate), value=f"{result.metrics[gate.metric]:g}")
+        value = result.metrics.get(gate.metric, math.nan)
+        said = text("cli.gate_failed", gate=str(gate), value=f"{value:g}")
         print(f"immersion: {getattr(said, language)}", file=sys.stderr)
     return GATE_FAILED if failed else OK
 

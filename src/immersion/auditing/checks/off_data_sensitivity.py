@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from immersion.auditing.evidence import Evidence
@@ -47,7 +49,7 @@ def off_data_sensitivity(evidence: Evidence) -> Outcome:
         None,
         params,
         {
-            "flipped_off": off,
+            "flipped_off": replace(off, null=random),
             "flipped_on": on,
             "flipped_random": random,
             "step_off": measured.step_off,

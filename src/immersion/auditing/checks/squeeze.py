@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from immersion.auditing.evidence import Evidence
 from immersion.auditing.finding import Check, Finding, Outcome, Param
@@ -38,7 +39,7 @@ def squeeze(evidence: Evidence) -> Outcome:
             groups[-1].append(layer)
         else:
             groups.append([layer])
-    findings = tuple(_finding(evidence, hidden, group, params) for group in groups)
+    findings = tuple(_finding(evidence, hidden, group, need, params) for group in groups)
     check = Check("squeeze", "found", "found", {**params, "layer": groups[0][0].name})
     return Outcome(check, findings)
 
@@ -55,13 +56,18 @@ def _finding(
     evidence: Evidence,
     hidden: list[LayerGeometry],
     group: list[LayerGeometry],
+    need: float,
     params: Mapping[str, Param],
 ) -> Finding:
     layer = group[0]
     place = hidden.index(layer)
     before = hidden[place - 1] if place else evidence.input
     after = hidden[hidden.index(group[-1]) + 1 :]
-    measures = {"linear_directions": layer.directions, "two_nn": layer.two_nn}
+    needed = Measurement("linear_directions", need, 0.0, layer.directions.n, {"control": "needed"})
+    measures = {
+        "linear_directions": replace(layer.directions, null=needed),
+        "two_nn": layer.two_nn,
+    }
     if before is not None:
         measures["linear_directions_before"] = before.directions
         measures["two_nn_before"] = before.two_nn

@@ -22,49 +22,73 @@ def tangled_classes(evidence: Evidence) -> Outcome:
     if evidence.labels is None:
         return Outcome(Check("tangled_classes", "inapplicable", "unlabelled"))
     layer = (evidence.hidden or evidence.layers)[-1]
-    agreement = layer.agreement
-    assert agreement is not None
-    labels = evidence.labels
-    lower = agreement.mixing - 1.96 * agreement.mixing_stderr
-    np.fill_diagonal(lower, -1)
-    order = np.argsort(np.nan_to_num(lower, nan=-1), axis=None)[::-1]
-    pairs = [(a, b) for a, b in (divmod(int(flat), len(lower)) for flat in order) if a != b]
-    tangled = [(a, b) for a, b in pairs if lower[a, b] > evidence.thresholds.tangle]
-    if not tangled:
-        a, b = max(pairs, key=lambda pair: np.nan_to_num(agreement.mixing[pair], nan=-1))
-        closest = {
-            "layer": layer.name,
-            "a": evidence.classes[a],
-            "b": evidence.classes[b],
-            "share": _percent(_pair(evidence, layer, a, b)),
-        }
-        return Outcome(Check("tangled_classes", "clear", "clear", closest))
-    findings: list[Finding] = []
-    for a, b in tangled[:_PAIRS]:
-        here = _pair(evidence, layer, a, b)
-        votes = agreement.votes[:, b]
-        rows = np.flatnonzero((labels == a) & (votes > 0.5))
-        rows = rows[np.argsort(-votes[rows], kind="stable")]
-        first = evidence.everywhere[0]
-        measures = {"mixing": here, "mixing_first": _pair(evidence, first, a, b)}
-        params = {
-            "a": evidence.classes[a],
-            "b": evidence.classes[b],
-            "layer": layer.name,
-            "share": _percent(here),
-            "first": first.name,
-            "share_first": _percent(measures["mixing_first"]),
-            "chance": f"{here.null.value:.1%}" if here.null else "–",
-            "samples": len(rows),
-        }
-        severity = "high" if here.value > 4 * evidence.thresholds.tangle else "medium"
-        findings.append(
-            Finding(
-                "tangled_classes", severity, layer.name, params, measures, evidence.user_rows(rows)
-            )
-        )
-    check = Check("tangled_classes", "found", "found", {"pairs": len(tangled), "layer": layer.name})
-    return Outcome(check, tuple(findings))
+    pairs = _closest_first(layer)
+    if not pairs:
+        return Outcome(Check("tangled_classes", "undecided", "undecided", {"layer": layer.name}))
+    tangled = [pair for pair in pairs if pair[2] > evidence.thresholds.tangle]
+    if tangled:
+        found = {"pairs": len(tangled), "layer": layer.name}
+        findings = tuple(_finding(evidence, layer, a, b) for a, b, _ in tangled[:_PAIRS])
+        return Outcome(Check("tangled_classes", "found", "found", found), findings)
+    a, b, _ = pairs[0]
+    closest = {
+        "layer": layer.name,
+        "a": evidence.classes[a],
+        "b": evidence.classes[b],
+        "share": _percent(_pair(evidence, layer, a, b)),
+    }
+    return Outcome(Check("tangled_classes", "clear", "clear", closest))
+
+
+def _closest_first(layer: LayerGeometry) -> list[tuple[int, int, float]]:
+    """Pairs (a, b, lower end of the share of b among a's neighbours), each two classes once.
+
+    Of the two directions the one that mixes more is kept; classes of one sample have no error and
+    are left out.
+    """
+    assert layer.agreement is not None
+    lower = layer.agreement.mixing - 1.96 * layer.agreement.mixing_stderr
+    classes = range(len(lower))
+    ordered = [
+        (a, b, float(lower[a, b]))
+        for a in classes
+        for b in classes
+        if a != b and np.isfinite(lower[a, b]) and not lower[b, a] > lower[a, b]
+    ]
+    once = {frozenset((a, b)): (a, b, low) for a, b, low in reversed(ordered)}
+    return sorted(once.values(), key=lambda pair: (-pair[2], pair[0], pair[1]))
+
+
+def _finding(evidence: Evidence, layer: LayerGeometry, a: int, b: int) -> Finding:
+    agreement, labels = layer.agreement, evidence.labels
+    assert agreement is not None and labels is not None
+    here, back = _pair(evidence, layer, a, b), _pair(evidence, layer, b, a)
+    first = evidence.everywhere[0]
+    before = _pair(evidence, first, a, b)
+    # Samples of either class that have mostly the other one around them, most of it first.
+    others = np.where(labels == a, b, np.where(labels == b, a, -1))
+    against = np.where(others >= 0, agreement.votes[np.arange(len(labels)), others], 0)
+    rows = np.flatnonzero(against > 0.5)
+    rows = rows[np.argsort(-against[rows], kind="stable")]
+    params = {
+        "a": evidence.classes[a],
+        "b": evidence.classes[b],
+        "layer": layer.name,
+        "share": _percent(here),
+        "back": _percent(back),
+        "first": first.name,
+        "share_first": _percent(before),
+        "chance": f"{here.null.value:.1%}" if here.null else "–",
+        "samples": len(rows),
+    }
+    return Finding(
+        "tangled_classes",
+        "high" if here.value > 4 * evidence.thresholds.tangle else "medium",
+        layer.name,
+        params,
+        {"mixing": here, "mixing_back": back, "mixing_first": before},
+        evidence.user_rows(rows),
+    )
 
 
 def _pair(evidence: Evidence, layer: LayerGeometry, a: int, b: int) -> Measurement:
