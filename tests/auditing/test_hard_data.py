@@ -131,6 +131,7 @@ def test_a_layer_with_nan_is_named_and_left_out() -> None:
     result = audit(model, (points(), np.arange(90) % 3))
     assert [name for name, _ in result.skipped] == ["1", "2"]
     assert all("NaN" in why for _, why in result.skipped)
+    assert "NaN 或无穷大" in result.html()
     assert [layer.name for layer in result.evidence.layers] == ["0"]
     require_json(result)
 

@@ -36,6 +36,7 @@ class LayerGeometry:
         kind: class of the module.
         shape: of one sample's output.
         rule: how an output became a vector, in words.
+        grid: cells that positions were averaged to, None where nothing was averaged.
         units: number of units (channels, features).
         silenced: indices of the units that the layer itself holds constant.
         same_as: an earlier layer with the same values bit for bit, whose measures these are.
@@ -52,6 +53,7 @@ class LayerGeometry:
     kind: str
     shape: tuple[int, ...]
     rule: str
+    grid: tuple[int, ...] | None
     units: int
     silenced: NDArray[np.int64]
     same_as: str | None
@@ -113,42 +115,44 @@ class Surveyor:
         self, points: NDArray[np.floating], shape: tuple[int, ...]
     ) -> tuple[LayerGeometry, NeighborGraph]:
         """The geometry of the inputs, and their graph with neighbours to spare for tangents."""
-        wide = min(len(points) - 1, max(self._neighbors, 40))
-        graph = neighbor_graph(points, wide)
-        empty = np.empty(0, np.int64)
-        rule = "x".join(map(str, shape)) + (", flattened" if len(shape) > 1 else "")
-        measured = self._measure(graph, INPUT, "data", shape, rule, points.shape[1], empty)
+        layer = Layer(
+            name=INPUT,
+            kind="data",
+            shape=shape,
+            rule="x".join(map(str, shape)) + (", flattened" if len(shape) > 1 else ""),
+            grid=None,
+            activations=points,
+            unit_low=points.min(axis=0),
+            unit_high=points.max(axis=0),
+            silenced=np.full(points.shape[1], False),
+        )
+        graph = neighbor_graph(points, min(len(points) - 1, max(self._neighbors, 40)))
+        measured = self._measure(graph, layer)
         self._known[_digest(points)] = measured
         return measured, graph
 
     def layer(self, layer: Layer) -> LayerGeometry:
         """The geometry of one captured layer."""
-        silenced = np.flatnonzero(layer.silenced)
         points = np.ascontiguousarray(layer.activations)
         digest = _digest(points)
         known = self._known.get(digest)
         if known is not None:
             return replace(
-                known, name=layer.name, kind=layer.kind, shape=layer.shape, rule=layer.rule,
-                units=layer.units, silenced=silenced, same_as=known.same_as or known.name,
-            )  # fmt: skip
-        graph = neighbor_graph(points, self._neighbors)
-        measured = self._measure(
-            graph, layer.name, layer.kind, layer.shape, layer.rule, layer.units, silenced
-        )
+                known,
+                name=layer.name,
+                kind=layer.kind,
+                shape=layer.shape,
+                rule=layer.rule,
+                grid=layer.grid,
+                units=layer.units,
+                silenced=np.flatnonzero(layer.silenced),
+                same_as=known.same_as or known.name,
+            )
+        measured = self._measure(neighbor_graph(points, self._neighbors), layer)
         self._known[digest] = measured
         return measured
 
-    def _measure(
-        self,
-        graph: NeighborGraph,
-        name: str,
-        kind: str,
-        shape: tuple[int, ...],
-        rule: str,
-        units: int,
-        silenced: NDArray[np.int64],
-    ) -> LayerGeometry:
+    def _measure(self, graph: NeighborGraph, layer: Layer) -> LayerGeometry:
         k = min(_CONTROL_NEIGHBORS, self._neighbors)
 
         def mle(points: NeighborGraph) -> Measurement:
@@ -160,12 +164,13 @@ class Surveyor:
         filled = spectrum(graph.points, seed=self._seed)
         picture = pca(graph.points, 2, random_state=self._seed)
         return LayerGeometry(
-            name=name,
-            kind=kind,
-            shape=shape,
-            rule=rule,
-            units=units,
-            silenced=silenced,
+            name=layer.name,
+            kind=layer.kind,
+            shape=layer.shape,
+            rule=layer.rule,
+            grid=layer.grid,
+            units=layer.units,
+            silenced=np.flatnonzero(layer.silenced),
             same_as=None,
             two_nn=by_two,
             mle=by_likelihood,

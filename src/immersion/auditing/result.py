@@ -14,6 +14,7 @@ from immersion.auditing.finding import Check, Finding, both
 from immersion.auditing.metrics import SEVERITIES, metric_values
 from immersion.auditing.view import report_view, suspects
 from immersion.core.measurement import Measurement
+from immersion.core.reason import Reason
 from immersion.report.catalog import text
 from immersion.report.page import render
 
@@ -44,7 +45,7 @@ class Audit:
     checks: tuple[Check, ...]
     accuracy: Measurement | None
     evidence: Evidence
-    skipped: tuple[tuple[str, str], ...]
+    skipped: tuple[tuple[str, Reason], ...]
     provenance: Mapping[str, object]
 
     @property
@@ -75,7 +76,10 @@ class Audit:
                 {name: getattr(measured, name).to_dict() for name in names} if measured else None
             ),
             "suspects": [suspect.to_dict() for suspect in suspects(self.evidence)],
-            "skipped_layers": [{"name": name, "reason": why} for name, why in self.skipped],
+            "skipped_layers": [
+                {"name": name, "id": why.id, "reason": both(text(f"skip.{why.id}", **why.params))}
+                for name, why in self.skipped
+            ],
             "notes": [
                 {"id": id, **params, **both(text(f"note.{id}", **params))}
                 for id, params in self.evidence.data.notes

@@ -26,6 +26,7 @@ from immersion.core.chunking import DEFAULT_BUDGET
 from immersion.core.errors import InputError, ModelError
 from immersion.core.measurement import Measurement
 from immersion.core.progress import Progress, Silent
+from immersion.core.reason import Reason
 from immersion.datasets.samples import as_samples, first_nonfinite
 from immersion.learned.capture import Capture, capture
 from immersion.learned.tracing import evaluating
@@ -114,7 +115,7 @@ def _survey(
     model: nn.Module,
     prepared: Prepared,
     recorded: Capture,
-    broken: Mapping[str, str],
+    broken: Mapping[str, Reason],
     neighbors: int,
     seed: int,
     thresholds: Thresholds,
@@ -148,19 +149,23 @@ def _survey(
     )  # fmt: skip
 
 
-def _broken(recorded: Capture) -> dict[str, str]:
+def _broken(recorded: Capture) -> dict[str, Reason]:
     """Layers whose outputs are no points, with the reason; the audit goes on without them.
 
     Raises:
         ModelError: no layer is left.
     """
-    broken: dict[str, str] = {}
+    broken: dict[str, Reason] = {}
     for layer in recorded.values():
         found = first_nonfinite(layer.activations)
         if found is not None:
-            broken[layer.name] = (
-                f"puts out NaN or infinite values for {found[0]} of {recorded.n} samples, "
-                f"first for audited sample {found[1]}"
+            broken[layer.name] = Reason(
+                "not_finite",
+                "puts out NaN or infinite values for {rows} of {n} samples, first for audited "
+                "sample {first}",
+                rows=found[0],
+                n=recorded.n,
+                first=found[1],
             )
     if len(broken) == len(recorded):
         name, why = next(iter(broken.items()))

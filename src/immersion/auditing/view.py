@@ -14,6 +14,7 @@ from immersion.auditing.evidence import Evidence
 from immersion.auditing.finding import Check, Finding
 from immersion.auditing.geometry import LayerGeometry
 from immersion.core.measurement import Measurement, with_error
+from immersion.core.reason import Reason
 from immersion.report.catalog import text
 from immersion.report.sprite import thumbnails
 from immersion.report.view import (
@@ -83,7 +84,7 @@ def report_view(
     checks: Sequence[Check],
     accuracy: Measurement | None,
     evidence: Evidence,
-    skipped: Sequence[tuple[str, str]],
+    skipped: Sequence[tuple[str, Reason]],
     provenance: Mapping[str, object],
     *,
     images: bool,
@@ -133,19 +134,22 @@ def _headline(
 
 
 def _notes(
-    evidence: Evidence, skipped: Sequence[tuple[str, str]], *, images: bool
+    evidence: Evidence, skipped: Sequence[tuple[str, Reason]], *, images: bool
 ) -> tuple[Text, ...]:
     notes = [text(f"note.{id}", **params) for id, params in evidence.data.notes]
-    notes += [text("note.skipped_layer", layer=name, reason=why) for name, why in skipped]
+    notes += [
+        text("note.skipped_layer", layer=name, reason=text(f"skip.{why.id}", **why.params))
+        for name, why in skipped
+    ]
     same = [
         text("note.same_values", layer=layer.name, earlier=layer.same_as)
         for layer in evidence.layers
         if layer.same_as is not None
     ]
     pooled = [
-        text("note.pooled", layer=layer.name, rule=layer.rule)
+        text("note.pooled", layer=layer.name, rule=_rule(layer))
         for layer in evidence.layers
-        if "averaged" in layer.rule
+        if layer.grid is not None
     ]
     caveats = {caveat for layer in evidence.everywhere for caveat in (*layer.two_nn.caveats,)}
     if any("lower bound" in caveat for caveat in caveats):
@@ -262,8 +266,17 @@ def _disagreement(layer: LayerGeometry, *, null: bool = False) -> Measurement | 
 
 def _map(layer: LayerGeometry) -> LayerMap:
     first, second = layer.explained
-    caption = text("map.pca", first=f"{first:.0%}", second=f"{second:.0%}", shape=layer.rule)
+    caption = text("map.pca", first=f"{first:.0%}", second=f"{second:.0%}", shape=_rule(layer))
     return LayerMap(layer.name, quantised(layer.map), caption)
+
+
+def _rule(layer: LayerGeometry) -> Text:
+    """How an output became a vector."""
+    shape = "x".join(map(str, layer.shape)) or "1"
+    if layer.grid is not None:
+        cells = "x".join(map(str, layer.grid))
+        return text("rule.averaged", shape=shape, units=layer.units, cells=cells)
+    return text("rule.flattened" if len(layer.shape) > 1 else "rule.whole", shape=shape)
 
 
 def quantised(xy: NDArray[np.floating]) -> NDArray[np.uint16]:

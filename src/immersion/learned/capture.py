@@ -15,6 +15,7 @@ from torch import nn
 from immersion.core.chunking import DEFAULT_BUDGET
 from immersion.core.errors import InputError
 from immersion.core.progress import Progress, Silent
+from immersion.core.reason import Reason
 from immersion.learned.batches import as_batches, sample_count, to_model
 from immersion.learned.modules import is_leaf, module_names
 from immersion.learned.plan import plan_capture
@@ -37,7 +38,7 @@ class Capture(Mapping[str, Layer]):
         self,
         layers: dict[str, Layer],
         output: NDArray[np.floating] | None,
-        skipped: tuple[tuple[str, str], ...],
+        skipped: tuple[tuple[str, Reason], ...],
         n: int,
         store: RowStore,
     ) -> None:

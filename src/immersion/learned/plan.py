@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from immersion.core.errors import InputError
+from immersion.core.reason import Reason
 from immersion.learned.batches import Inputs, call
 from immersion.learned.modules import is_leaf, kind_of, module_names
 from immersion.learned.pooling import Pool, PoolRule, pool_rule, unit_axis_of
@@ -23,6 +24,9 @@ from immersion.learned.tracing import CallKey, model_failure, observed, tensors_
 
 _PROBE_SIZES = ((2, 3), (2, 4))
 """Numbers of samples to try; the second pair is for models that take pairs of samples only."""
+
+
+SOME_BATCHES = Reason("some_batches", "is called for some batches only")
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class CapturePlan:
 
     layers: dict[CallKey, LayerPlan]
     output: tuple[str, LayerPlan] | None
-    skipped: dict[str, str]
+    skipped: dict[str, Reason]
     seen: frozenset[CallKey]
 
     @property
@@ -95,16 +99,16 @@ def plan_capture(
     for key in few.calls:
         times[key.module] = max(times.get(key.module, 0), key.call)
     layers: dict[CallKey, LayerPlan] = {}
-    skipped: dict[str, str] = {}
+    skipped: dict[str, Reason] = {}
     unit_axes: dict[tuple[int, ...], int] = {}
     for key, (module, small) in few.calls.items():
         name = f"{key.module}{f'#{key.call}' if times[key.module] > 1 else ''}{key.part}"
         if small is None:
-            skipped[name] = "puts out no tensor"
+            skipped[name] = Reason("no_tensor", "puts out no tensor")
             continue
         large = many.calls[key][1] if many is not None and key in many.calls else None
         found = _find(few, small, many, large)
-        if isinstance(found, str):
+        if isinstance(found, Reason):
             skipped[name] = found
             continue
         shape = found.row_shape(small.shape)
@@ -158,13 +162,14 @@ def _pass(
 
 def _find(
     few: _Pass, small: Outline, many: _Pass | None, large: Outline | None
-) -> SampleAxis | str:
+) -> SampleAxis | Reason:
     if not small.dtype.is_floating_point:
-        return f"puts out {str(small.dtype).removeprefix('torch.')}, not floats"
+        kind = str(small.dtype).removeprefix("torch.")
+        return Reason("not_floats", "puts out {dtype}, not floats", dtype=kind)
     if many is None:
         return samples_by_length(small, few.size)
     if large is None:
-        return "is called for some batches only"
+        return SOME_BATCHES
     return find_samples(small, large, (few.size, many.size))
 
 
@@ -188,12 +193,12 @@ def _unit_axis(
 
 def _not_called(
     model: nn.Module, few: _Pass, wanted: Callable[[str], bool], containers: set[str]
-) -> dict[str, str]:
+) -> dict[str, Reason]:
     """Leaves that no pass called, less those whose weights a module around them used."""
     called = {key.module for key in few.calls}
     opaque = tuple(f"{name}." for name in called - containers)
     return {
-        name: "was not called in the forward pass"
+        name: Reason("not_called", "was not called in the forward pass")
         for module, name in module_names(model).items()
         if is_leaf(module)
         and wanted(name)
@@ -208,7 +213,7 @@ def _output_plan(few: _Pass, many: _Pass | None, max_features: int) -> tuple[str
     for path in sorted(few.output, key=lambda path: "logits" not in path):
         small = few.output[path]
         found = _find(few, small, many, many.output.get(path) if many else None)
-        if isinstance(found, str):
+        if isinstance(found, Reason):
             continue
         shape = found.row_shape(small.shape)
         rule = PoolRule(shape, max(len(shape) - 1, 0), None)

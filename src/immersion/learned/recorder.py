@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from immersion.core.errors import ImmersionError, InputError
+from immersion.core.reason import Reason
 from immersion.learned.batches import Inputs, call
-from immersion.learned.plan import CapturePlan, LayerPlan
+from immersion.learned.plan import SOME_BATCHES, CapturePlan, LayerPlan
 from immersion.learned.pooling import pool_rule, unit_axis_of
 from immersion.learned.store import RowStore
 from immersion.learned.tracing import CallKey, model_failure, tensors_in
@@ -27,6 +28,7 @@ class Layer:
         kind: class of the module.
         shape: shape of one sample's output, without the sample axis.
         rule: how it became a vector, in words.
+        grid: cells that positions were averaged to, None where nothing was averaged.
         activations: (n, features); read-only when it lies on disk.
         unit_low: (units,) least value of each unit (channel or feature) over all samples and
             positions, before any averaging.
@@ -38,6 +40,7 @@ class Layer:
     kind: str
     shape: tuple[int, ...]
     rule: str
+    grid: tuple[int, ...] | None
     activations: NDArray[np.floating]
     unit_low: NDArray[np.floating]
     unit_high: NDArray[np.floating]
@@ -63,7 +66,7 @@ class Recorder:
         self._watched = {(key.module, key.call): plan.layers[key] for key in reversed(plan.layers)}
         self._given: dict[tuple[str, int], UnitRange] = {}
         self._rows: dict[str, int] = {}
-        self._failed: dict[str, str] = {}
+        self._failed: dict[str, Reason] = {}
         self._late: set[str] = set()
 
     def run(self, model: nn.Module, inputs: Inputs) -> int:
@@ -118,7 +121,9 @@ class Recorder:
         else:
             self._given.setdefault((name, call), found).widen(found.low, found.high)
 
-    def result(self) -> tuple[dict[str, Layer], NDArray[np.floating] | None, list[tuple[str, str]]]:
+    def result(
+        self,
+    ) -> tuple[dict[str, Layer], NDArray[np.floating] | None, list[tuple[str, Reason]]]:
         """The layers, the model's output and what was skipped on the way.
 
         Raises:
@@ -131,7 +136,7 @@ class Recorder:
         output = None
         if self._plan.output is not None and self._complete(plan := self._plan.output[1]):
             output = self.store.finish(plan.name, plan.rule.features)
-        late = dict.fromkeys(sorted(self._late), "is called for some batches only")
+        late = dict.fromkeys(sorted(self._late), SOME_BATCHES)
         skipped = {**self._plan.skipped, **late, **self._failed}
         if not layers:
             raise InputError(
@@ -143,7 +148,9 @@ class Recorder:
         """Whether every sample has its row; what is not complete is dropped."""
         rows = self._rows.get(plan.name, 0)
         if plan.name not in self._failed and rows != self.n:
-            self._failed[plan.name] = f"was called for {rows} of {self.n} samples only"
+            self._failed[plan.name] = Reason(
+                "some_samples", "was called for {rows} of {n} samples only", rows=rows, n=self.n
+            )
         if plan.name in self._failed:
             self.store.drop(plan.name)
         return plan.name not in self._failed
@@ -156,6 +163,7 @@ class Recorder:
             kind=plan.kind,
             shape=plan.rule.shape,
             rule=str(plan.rule),
+            grid=plan.rule.grid,
             activations=self.store.finish(plan.name, plan.rule.features),
             unit_low=unit.low.cpu().numpy(),
             unit_high=unit.high.cpu().numpy(),
@@ -171,7 +179,9 @@ class Recorder:
             if rows.shape[1:] != plan.rule.shape:
                 raise ValueError(f"shape {tuple(tensor.shape)} is not that of the first batch")
         except ValueError as error:
-            self._failed[plan.name] = f"changes its shape between batches: {error}"
+            self._failed[plan.name] = Reason(
+                "shape_changes", "changes its shape between batches: {what}", what=error
+            )
             self.store.drop(plan.name)
             return None
         wide = torch.float64 if plan.dtype == torch.float64 else torch.float32

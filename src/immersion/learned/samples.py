@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import torch
 
+from immersion.core.reason import Reason
+
 _TOLERANCE = 0.05
 """Greatest difference between equal entries, in units of the spread between entries. Rounding
 (TF32, bfloat16) stays below 1% of it; two different entries differ by the order of the spread."""
@@ -78,7 +80,7 @@ def outline(output: torch.Tensor, size: int) -> Outline:
     return Outline(shape, output.dtype, {axis: _marks(output, axis) for axis in axes})
 
 
-def find_samples(few: Outline, many: Outline, sizes: tuple[int, int]) -> SampleAxis | str:
+def find_samples(few: Outline, many: Outline, sizes: tuple[int, int]) -> SampleAxis | Reason:
     """The sample axis of an output, or the reason why it has none that is known.
 
     Args:
@@ -89,12 +91,12 @@ def find_samples(few: Outline, many: Outline, sizes: tuple[int, int]) -> SampleA
     a, b = sizes
     grown = [axis for axis, (s, t) in enumerate(zip(few.shape, many.shape, strict=False)) if s != t]
     if len(few.shape) != len(many.shape) or len(grown) != 1:
-        return f"its output {few.shape} does not follow the number of samples"
+        return _unrelated(few)
     (axis,) = grown
     if few.shape[axis] * b != many.shape[axis] * a or few.shape[axis] % a:
-        return f"its output {few.shape} does not follow the number of samples"
+        return _unrelated(few)
     if axis not in few.marks or axis not in many.marks:
-        return f"its output {few.shape} is empty"
+        return Reason("empty_output", "its output {shape} is empty", shape=few.shape)
     folds = few.shape[axis] // a
     x, y = few.marks[axis], many.marks[axis]
     close = float(y.max() - y.min()) * _TOLERANCE + 1e-6 * float(y.abs().max())
@@ -104,19 +106,26 @@ def find_samples(few: Outline, many: Outline, sizes: tuple[int, int]) -> SampleA
         if float((found.split(x, a) - own).abs().max()) <= close:
             return found
     if folds > 1:
-        return f"its {folds} entries a sample are in no known order"
+        said = "its {folds} entries a sample are in no known order"
+        return Reason("unknown_order", said, folds=folds)
     other = (x[:, None] - y[None]).abs().min(1).values
     if float(other.max()) <= close:
-        return "the model hands it the samples in another order"
+        return Reason("reordered", "the model hands it the samples in another order")
     # The rows influence each other or are random: nothing speaks against the order of the batch.
     return SampleAxis(axis)
 
 
-def samples_by_length(whole: Outline, size: int) -> SampleAxis | str:
+def _unrelated(few: Outline) -> Reason:
+    said = "its output {shape} does not follow the number of samples"
+    return Reason("unrelated_shape", said, shape=few.shape)
+
+
+def samples_by_length(whole: Outline, size: int) -> SampleAxis | Reason:
     """The sample axis where only one pass over `size` samples is to be had."""
     axes = [axis for axis, length in enumerate(whole.shape) if length == size]
     if not axes or not (len(axes) == 1 or axes[0] == 0) or not whole.marks:
-        return f"its output {whole.shape} shows no axis of {size} samples"
+        said = "its output {shape} shows no axis of {size} samples"
+        return Reason("no_sample_axis", said, shape=whole.shape, size=size)
     return SampleAxis(axes[0])
 
 
