@@ -124,7 +124,7 @@ class Surveyor:
             activations=points,
             unit_low=points.min(axis=0),
             unit_high=points.max(axis=0),
-            silenced=np.full(points.shape[1], False),
+            silenced=np.zeros(int(points.shape[1]), dtype=np.bool_),
         )
         graph = neighbor_graph(points, min(len(points) - 1, max(self._neighbors, 40)))
         measured = self._measure(graph, layer)
