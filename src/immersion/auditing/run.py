@@ -24,7 +24,7 @@ from immersion.auditing.result import Audit, ranked
 from immersion.auditing.thresholds import Thresholds
 from immersion.core.chunking import DEFAULT_BUDGET
 from immersion.core.errors import InputError, ModelError
-from immersion.core.measurement import Measurement
+from immersion.core.measurement import Measurement, proportion
 from immersion.core.progress import Progress, Silent
 from immersion.core.reason import Reason
 from immersion.datasets.samples import as_samples, first_nonfinite
@@ -246,11 +246,10 @@ def _accuracy(evidence: Evidence) -> Measurement | None:
     if evidence.predictions is None or evidence.labels is None:
         return None
     n = evidence.data.n
-    share = float((evidence.predictions == evidence.labels).mean())
+    right = int(np.count_nonzero(evidence.predictions == evidence.labels))
     most = float(np.bincount(evidence.labels).max()) / n
-    centre = (share * n + 2) / (n + 4)
     null = Measurement("accuracy", most, 0.0, n, {"predictor": "the most frequent class"})
-    return Measurement("accuracy", share, math.sqrt(centre * (1 - centre) / (n + 4)), n, {}, null)
+    return proportion("accuracy", right, n, null=null)
 
 
 def _require_gates(gates: Sequence[Gate], prepared: Prepared, recorded: Capture) -> None:

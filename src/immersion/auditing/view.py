@@ -13,7 +13,7 @@ from immersion.auditing.checks.wrong_labels import suspicion
 from immersion.auditing.evidence import Evidence
 from immersion.auditing.finding import Check, Finding
 from immersion.auditing.geometry import LayerGeometry
-from immersion.core.measurement import Measurement, with_error
+from immersion.core.measurement import Measurement, percent, with_error
 from immersion.core.reason import Reason
 from immersion.report.catalog import text
 from immersion.report.sprite import thumbnails
@@ -124,8 +124,7 @@ def _headline(
         _fact("parameters", f"{model['parameters']:,}"),
     ]
     if accuracy is not None:
-        shown = with_error(100 * accuracy.value, 100 * accuracy.stderr)
-        facts.append(_fact("accuracy", f"{shown} %"))
+        facts.append(_fact("accuracy", percent(accuracy)))
     if evidence.input is not None:
         facts.append(_fact("input_dimension", _value(evidence.input.two_nn)))
     last = (evidence.hidden or evidence.layers)[-1]

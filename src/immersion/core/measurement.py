@@ -93,6 +93,37 @@ class Measurement:
         return f"{with_error(self.value, self.stderr)} (n = {self.n})"
 
 
+def proportion(
+    name: str,
+    count: int,
+    n: int,
+    settings: Mapping[str, Setting] | None = None,
+    null: Measurement | None = None,
+) -> Measurement:
+    """The share count / n with the standard error of Agresti and Coull, not zero at 0 or 1.
+
+    The error is that of (count + 2) / (n + 4), which holds at shares near 0 and 1 and for small n,
+    where the textbook error of a share is far too small. Source: Agresti and Coull 1998.
+
+    Example:
+        >>> str(proportion("flipped", 0, 100))
+        '0.000 ± 0.013 (n = 100)'
+    """
+    centre = (count + 2) / (n + 4)
+    stderr = math.sqrt(centre * (1 - centre) / (n + 4))
+    return Measurement(name, count / n, stderr, n, settings or {}, null)
+
+
+def percent(share: Measurement) -> str:
+    """A share with its error as a percentage.
+
+    Example:
+        >>> percent(Measurement("accuracy", 0.995, 0.001, 5000))
+        '99.50 ± 0.10%'
+    """
+    return with_error(100 * share.value, 100 * share.stderr) + "%"
+
+
 def with_error(value: float, stderr: float) -> str:
     """`value ± stderr` with the error to one or two significant digits and the value to match.
 
@@ -108,7 +139,8 @@ def with_error(value: float, stderr: float) -> str:
     """
     if not math.isfinite(value):
         return "–"
-    if not (math.isfinite(stderr) and stderr > 0):
+    # An error below the resolution of the value is rounding, not uncertainty.
+    if not (math.isfinite(stderr) and stderr > abs(value) * 2**-52):
         return f"{value:.4g}"
     # An error that starts with 1 loses up to a third of itself when cut to one digit.
     mantissa, exponent = f"{stderr:.6e}".split("e")

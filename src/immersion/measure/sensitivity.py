@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from immersion.core.derivatives import jacobian_rows
 from immersion.core.errors import InputError
 from immersion.core.linalg import length, orthonormal_columns, singular_values
-from immersion.core.measurement import Measurement, Setting
+from immersion.core.measurement import Measurement, Setting, proportion
 from immersion.sampled.graph import NeighborGraph
 from immersion.sampled.tangents import local_tangents
 
@@ -217,11 +217,8 @@ def _mean_share(
 def _flipped(
     name: str, first: NDArray[np.float64], reach: float, settings: Mapping[str, Setting]
 ) -> Measurement:
-    """A share with the standard error of Agresti and Coull, which is not zero at 0 or 1."""
-    m = len(first)
-    share = float((first <= reach + 1e-9).mean())
-    centre = (share * m + 2) / (m + 4)
-    return Measurement(name, share, math.sqrt(centre * (1 - centre) / (m + 4)), m, settings)
+    # The slack takes in steps that equal the reach but for rounding.
+    return proportion(name, int(np.count_nonzero(first <= reach + 1e-9)), len(first), settings)
 
 
 def _median(name: str, first: NDArray[np.float64], settings: Mapping[str, Setting]) -> Measurement:

@@ -8,7 +8,7 @@ import numpy as np
 
 from immersion.auditing.evidence import Evidence
 from immersion.auditing.finding import Check, Finding, Outcome
-from immersion.core.measurement import Measurement, with_error
+from immersion.core.measurement import Measurement, percent, with_error
 
 _MOST_SAMPLES = 64
 _FIT_FACTOR = 3
@@ -23,16 +23,16 @@ def off_data_sensitivity(evidence: Evidence) -> Outcome:
         return Outcome(Check("off_data_sensitivity", verdict, evidence.no_sensitivity))
     off, on, random = measured.flipped_off, measured.flipped_on, measured.flipped_random
     params = {
-        "off": _percent(off),
-        "on": _percent(on),
-        "random": _percent(random),
+        "off": percent(off),
+        "on": percent(on),
+        "random": percent(random),
         "reach": f"{measured.flipped_off.settings['reach']:.0%}",
         "n": off.n,
         "dim": str(off.settings["dim"]),
         "width": str(off.settings["D"]),
         "ratio": with_error(measured.ratio.value, measured.ratio.stderr),
         "chance": _null(measured.ratio),
-        "fit": _percent(measured.tangent_fit),
+        "fit": percent(measured.tangent_fit),
         "step": with_error(measured.step_off.value, measured.step_off.stderr),
     }
     chance = measured.tangent_fit.null
@@ -64,7 +64,3 @@ def off_data_sensitivity(evidence: Evidence) -> Outcome:
 def _null(measured: Measurement) -> str:
     null = measured.null
     return "–" if null is None else with_error(null.value, null.stderr)
-
-
-def _percent(share: Measurement) -> str:
-    return with_error(100 * share.value, 100 * share.stderr) + "%"

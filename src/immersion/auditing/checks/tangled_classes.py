@@ -9,7 +9,7 @@ import numpy as np
 from immersion.auditing.evidence import Evidence
 from immersion.auditing.finding import Check, Finding, Outcome
 from immersion.auditing.geometry import LayerGeometry
-from immersion.core.measurement import Measurement, with_error
+from immersion.core.measurement import Measurement, percent
 
 _PAIRS = 5
 
@@ -35,7 +35,7 @@ def tangled_classes(evidence: Evidence) -> Outcome:
         "layer": layer.name,
         "a": evidence.classes[a],
         "b": evidence.classes[b],
-        "share": _percent(_pair(evidence, layer, a, b)),
+        "share": percent(_pair(evidence, layer, a, b)),
     }
     return Outcome(Check("tangled_classes", "clear", "clear", closest))
 
@@ -74,10 +74,10 @@ def _finding(evidence: Evidence, layer: LayerGeometry, a: int, b: int) -> Findin
         "a": evidence.classes[a],
         "b": evidence.classes[b],
         "layer": layer.name,
-        "share": _percent(here),
-        "back": _percent(back),
+        "share": percent(here),
+        "back": percent(back),
         "first": first.name,
-        "share_first": _percent(before),
+        "share_first": percent(before),
         "chance": f"{here.null.value:.1%}" if here.null else "–",
         "samples": len(rows),
     }
@@ -107,7 +107,3 @@ def _pair(evidence: Evidence, layer: LayerGeometry, a: int, b: int) -> Measureme
     return replace(
         measured, null=Measurement("mixing", chance, 0.0, len(labels), {"labels": "permuted"})
     )
-
-
-def _percent(share: Measurement) -> str:
-    return with_error(100 * share.value, 100 * share.stderr) + "%"

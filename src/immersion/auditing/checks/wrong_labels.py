@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 
 from immersion.auditing.evidence import Evidence
 from immersion.auditing.finding import Check, Finding, Outcome
-from immersion.core.measurement import Measurement, with_error
+from immersion.core.measurement import Measurement, percent, proportion
 from immersion.measure.agreement import neighbor_votes
 
 
@@ -58,7 +57,7 @@ def wrong_labels(evidence: Evidence) -> Outcome:
     params = {
         "count": len(suspects),
         "n": f"{evidence.data.n:,}",
-        "share": _percent(share),
+        "share": percent(share),
         "votes": f"{bound:.0%}",
         "layers": ", ".join(layer.name for layer in evidence.early),
         "expected": f"{evidence.thresholds.wrong_labels:.0%}",
@@ -104,16 +103,9 @@ def _permuted_share(evidence: Evidence, bound: float) -> Measurement:
 def _share(
     count: int, evidence: Evidence, null: Measurement | None, **settings: str
 ) -> Measurement:
-    n = evidence.data.n
-    centre = (count + 2) / (n + 4)
-    stderr = math.sqrt(centre * (1 - centre) / (n + 4))
-    return Measurement("suspect_share", count / n, stderr, n, settings, null)
+    return proportion("suspect_share", count, evidence.data.n, settings, null)
 
 
 def _disagreement(evidence: Evidence, labels: NDArray[np.int64]) -> float:
     """Mean share of early-layer neighbours with another label, under the labels given."""
     return float(1 - _votes(evidence, labels)[np.arange(len(labels)), labels].mean())
-
-
-def _percent(share: Measurement) -> str:
-    return with_error(100 * share.value, 100 * share.stderr) + "%"
