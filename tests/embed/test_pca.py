@@ -20,6 +20,13 @@ def test_against_the_full_decomposition(width: int) -> None:
     np.testing.assert_allclose(found.explained, scale[:2] ** 2 / (scale**2).sum(), rtol=1e-3)
 
 
+def test_read_only_points() -> None:
+    x = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)
+    expected = pca(x).coordinates
+    x.flags.writeable = False
+    np.testing.assert_array_equal(pca(x).coordinates, expected)
+
+
 def test_fewer_directions_than_asked_and_no_variance() -> None:
     found = pca(np.outer(np.arange(5.0), [1.0, 2.0]), 4)
     assert found.coordinates.shape == (5, 4)

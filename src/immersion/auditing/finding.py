@@ -26,7 +26,8 @@ class Finding:
         params: what fills the sentences of the message catalogue.
         evidence: the measurements behind it, with errors and nulls, by name.
         samples: rows of the user's data that it concerns, most telling first.
-        units: indices of the units that it concerns.
+        units: indices of the units that it concerns, where it concerns one layer.
+        wording: key of its sentences where they differ from those of `id`.
     """
 
     id: str
@@ -36,21 +37,25 @@ class Finding:
     evidence: Mapping[str, Measurement]
     samples: tuple[int, ...] = ()
     units: tuple[int, ...] = ()
+    wording: str | None = None
 
     @property
     def title(self) -> Text:
         """One line."""
-        return text(f"finding.{self.id}.title", **self.params)
+        return self._say("title")
 
     @property
     def body(self) -> Text:
         """What was seen and why it matters."""
-        return text(f"finding.{self.id}.body", **self.params)
+        return self._say("body")
 
     @property
     def action(self) -> Text:
         """What to do."""
-        return text(f"finding.{self.id}.action", **self.params)
+        return self._say("action")
+
+    def _say(self, part: str) -> Text:
+        return text(f"finding.{self.wording or self.id}.{part}", **self.params)
 
     def to_dict(self) -> dict[str, object]:
         """JSON-ready dictionary, sentences in both languages."""

@@ -32,6 +32,8 @@ from immersion.report.view import (
 
 _MOST_SUSPECTS = 200
 _MOST_CLASS_CURVES = 20
+_MOST_LISTED = 8
+"""Layers named one by one in the notes; more are counted."""
 
 
 @dataclass(frozen=True)
@@ -140,22 +142,22 @@ def _notes(
         text("note.skipped_layer", layer=name, reason=text(f"skip.{why.id}", **why.params))
         for name, why in skipped
     ]
-    same = [
-        text("note.same_values", layer=layer.name, earlier=layer.same_as)
-        for layer in evidence.layers
-        if layer.same_as is not None
-    ]
-    pooled = [
-        text("note.pooled", layer=layer.name, rule=_rule(layer))
-        for layer in evidence.layers
-        if layer.grid is not None
-    ]
+    same = [layer for layer in evidence.layers if layer.same_as is not None]
+    if len(same) > _MOST_LISTED:
+        notes.append(text("note.same_values_many", count=len(same)))
+    else:
+        notes += [text("note.same_values", layer=e.name, earlier=e.same_as) for e in same]
+    pooled = [layer for layer in evidence.layers if layer.grid is not None]
+    if len(pooled) > _MOST_LISTED:
+        notes.append(text("note.pooled_many", count=len(pooled)))
+    else:
+        notes += [text("note.pooled", layer=layer.name, rule=_rule(layer)) for layer in pooled]
     caveats = {caveat for layer in evidence.everywhere for caveat in (*layer.two_nn.caveats,)}
     if any("lower bound" in caveat for caveat in caveats):
-        pooled.append(text("note.lower_bound", n=f"{evidence.data.n:,}"))
+        notes.append(text("note.lower_bound", n=f"{evidence.data.n:,}"))
     if not images:
-        pooled.append(text("note.no_images"))
-    return (*notes, *same, *pooled)
+        notes.append(text("note.no_images"))
+    return tuple(notes)
 
 
 def _finding(finding: Finding, row_of: Mapping[int, int]) -> FindingView:

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from immersion.datasets import Samples
 
 
+_MOST_PRINTED = 7
+"""Findings in words on the terminal; the report has them all."""
+
+
 def audit(
     *,
     model: str | None = None,
@@ -149,10 +153,12 @@ def _print(result: Audit, page: Path, language: Literal["en", "zh"], *, as_json:
     say = catalog(language)
     if not result.findings:
         print(say["cli.no_findings"])
-    for number, finding in enumerate(result.findings, 1):
+    for number, finding in enumerate(result.findings[:_MOST_PRINTED], 1):
         title, action = (getattr(t, language) for t in (finding.title, finding.action))
         print(f"{number}. [{say[f'page.severity.{finding.severity}']}] {title}")
         print(f"   {say['cli.do']}: {action}")
+    if (more := len(result.findings) - _MOST_PRINTED) > 0:
+        print(say["cli.more"].format(count=more))
     print(f"{say['cli.report']}: {page}")
 
 

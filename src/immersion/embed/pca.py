@@ -45,8 +45,10 @@ def pca(
         >>> pca(line).explained.round(6).tolist()
         [1.0, 0.0]
     """
-    x = torch.from_numpy(as_points(points)).float()  # pyright: ignore[reportUnknownMemberType]
-    x = x - x.mean(0)
+    given = as_points(points)
+    # Centring copies, so that read-only memory maps serve as well.
+    centred = np.subtract(given, given.mean(axis=0), dtype=np.float32, casting="same_kind")
+    x = torch.from_numpy(centred)  # pyright: ignore[reportUnknownMemberType]
     rank = min(n_components, *x.shape)
     if min(x.shape) <= _EXACT:
         left, scale = _exact(x)
