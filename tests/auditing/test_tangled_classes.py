@@ -49,3 +49,26 @@ def test_classes_apart_are_clear_and_the_closest_pair_is_named() -> None:
     check = next(check for check in result.checks if check.id == "tangled_classes")
     assert check.verdict == "clear"
     assert check.params["a"] != check.params["b"]
+
+
+def test_small_classes_are_not_judged() -> None:
+    x, y = blobs(apart=12)
+    # Five samples of class 3 in the middle of class 2.
+    keep = np.concatenate([np.flatnonzero(y < 3), np.flatnonzero(y == 3)[:5]])
+    x, y = x[keep], y[keep]
+    x[y == 3] = [50, 0]
+    x[y == 3] += np.random.default_rng(1).normal(size=(5, 2)).astype(np.float32)
+    assert [f for f in audit(model(), (x, y)).findings if f.id == "tangled_classes"] == []
+
+
+def test_many_pairs_at_the_bound_pass_none_by_chance() -> None:
+    """Labels without place: each of 380 directions has a true share of 5%, the bound itself."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(1200, 2)).astype(np.float32)
+    result = audit(nn.Sequential(nn.Identity(), nn.Linear(2, 20)), (x, np.arange(1200) % 20))
+    layer = result.evidence.layers[0]
+    assert layer.agreement is not None
+    alone = layer.agreement.mixing - 1.645 * layer.agreement.mixing_stderr
+    # One by one, some would pass.
+    assert (alone > 0.05).sum() > 3
+    assert [f for f in result.findings if f.id == "tangled_classes"] == []

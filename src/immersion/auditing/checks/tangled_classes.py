@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from statistics import NormalDist
 
 import numpy as np
+from numpy.typing import NDArray
 
 from immersion.auditing.evidence import Evidence
 from immersion.auditing.finding import Check, Finding, Outcome
@@ -12,6 +14,8 @@ from immersion.auditing.geometry import LayerGeometry
 from immersion.core.measurement import Measurement, percent
 
 _PAIRS = 5
+_FEWEST = 10
+"""Samples below which the standard error of a class's votes means nothing."""
 
 
 def tangled_classes(evidence: Evidence) -> Outcome:
@@ -22,7 +26,7 @@ def tangled_classes(evidence: Evidence) -> Outcome:
     if evidence.labels is None:
         return Outcome(Check("tangled_classes", "inapplicable", "unlabelled"))
     layer = (evidence.hidden or evidence.layers)[-1]
-    pairs = _closest_first(layer)
+    pairs = _closest_first(layer, np.bincount(evidence.labels, minlength=len(evidence.classes)))
     if not pairs:
         return Outcome(Check("tangled_classes", "undecided", "undecided", {"layer": layer.name}))
     tangled = [pair for pair in pairs if pair[2] > evidence.thresholds.tangle]
@@ -40,15 +44,19 @@ def tangled_classes(evidence: Evidence) -> Outcome:
     return Outcome(Check("tangled_classes", "clear", "clear", closest))
 
 
-def _closest_first(layer: LayerGeometry) -> list[tuple[int, int, float]]:
+def _closest_first(
+    layer: LayerGeometry, counts: NDArray[np.integer]
+) -> list[tuple[int, int, float]]:
     """Pairs (a, b, lower end of the share of b among a's neighbours), each two classes once.
 
-    Of the two directions the one that mixes more is kept; classes of one sample have no error and
-    are left out.
+    Of the two directions the one that mixes more is kept. The interval is widened for the number
+    of directions looked at (Bonferroni), so that with many classes none passes by chance.
     """
     assert layer.agreement is not None
-    lower = layer.agreement.mixing - 1.96 * layer.agreement.mixing_stderr
-    classes = range(len(lower))
+    classes = [int(c) for c in np.flatnonzero(counts >= _FEWEST)]
+    directions = max(1, len(classes) * (len(classes) - 1))
+    z = NormalDist().inv_cdf(1 - 0.025 / directions)
+    lower = layer.agreement.mixing - z * layer.agreement.mixing_stderr
     ordered = [
         (a, b, float(lower[a, b]))
         for a in classes
