@@ -32,6 +32,10 @@ from immersion.report.view import (
 
 _MOST_SUSPECTS = 200
 _MOST_CLASS_CURVES = 20
+_MAP_BYTES = 14e6
+"""Of all maps together; browsers open pages of 20 MB without trouble."""
+_POINT_BYTES = 5.2
+"""Of one point of one map in the page, compressed and in base64."""
 _MOST_LISTED = 8
 """Layers named one by one in the notes; more are counted."""
 
@@ -94,27 +98,44 @@ def report_view(
     """Everything the page shows, formatted, in both languages."""
     layers = evidence.everywhere
     listed = suspects(evidence)
-    row_of = {int(sample): row for row, sample in enumerate(evidence.data.rows)}
+    concerned = [sample for finding in findings for sample in finding.samples]
+    first = [s.row for s in listed] + np.searchsorted(evidence.data.rows, concerned).tolist()
+    rows = shown_rows(evidence.data.n, first, int(_MAP_BYTES / (_POINT_BYTES * len(layers))))
+    place_of = {int(evidence.data.rows[row]): place for place, row in enumerate(rows)}
     model = _mapping(provenance["model"])
+    notes = _notes(evidence, skipped, images=images)
+    if len(rows) < evidence.data.n:
+        counts = {"shown": f"{len(rows):,}", "total": f"{evidence.data.n:,}"}
+        notes = (text("note.shown", **counts), *notes)
     return ReportView(
         title=f"{model['name']} · {evidence.data.samples.source}",
         headline=_headline(accuracy, evidence, model),
-        notes=_notes(evidence, skipped, images=images),
+        notes=notes,
         checks=tuple(CheckView(c.verdict, c.name, c.says) for c in checks),
-        findings=tuple(_finding(finding, row_of) for finding in findings),
+        findings=tuple(_finding(finding, place_of) for finding in findings),
         layers=tuple(layer.name for layer in layers),
         curves=_curves(layers, evidence),
-        maps=tuple(_map(layer) for layer in layers),
-        labels=None if evidence.labels is None else evidence.labels.astype(np.int32),
+        maps=tuple(_map(layer, rows) for layer in layers),
+        labels=None if evidence.labels is None else evidence.labels[rows].astype(np.int32),
         predictions=(
-            None if evidence.predictions is None else evidence.predictions.astype(np.int32)
+            None if evidence.predictions is None else evidence.predictions[rows].astype(np.int32)
         ),
         classes=evidence.classes,
-        sample_ids=evidence.data.rows,
-        thumbnails=_pictures(evidence, [s.row for s in listed]) if images else None,
-        suspects=tuple(_suspect(s) for s in listed),
+        sample_ids=evidence.data.rows[rows],
+        thumbnails=_pictures(evidence, rows, first) if images else None,
+        suspects=tuple(_suspect(s, place_of) for s in listed if s.sample in place_of),
         provenance=_provenance(provenance),
     )
+
+
+def shown_rows(n: int, first: Sequence[int], most: int) -> NDArray[np.int64]:
+    """At most `most` of n rows in ascending order: those in `first`, then evenly spread ones."""
+    if n <= most:
+        return np.arange(n)
+    chosen = np.unique(np.asarray(first[:most], np.int64))
+    rest = np.setdiff1d(np.arange(n), chosen)
+    spread = np.linspace(0, len(rest) - 1, most - len(chosen)).astype(np.int64)
+    return np.union1d(chosen, rest[spread])
 
 
 def _headline(
@@ -160,7 +181,7 @@ def _notes(
     return tuple(notes)
 
 
-def _finding(finding: Finding, row_of: Mapping[int, int]) -> FindingView:
+def _finding(finding: Finding, place_of: Mapping[int, int]) -> FindingView:
     evidence: list[Fact] = []
     for name, measured in finding.evidence.items():
         null = None if measured.null is None else _same(_value(measured.null))
@@ -173,7 +194,7 @@ def _finding(finding: Finding, row_of: Mapping[int, int]) -> FindingView:
         action=finding.action,
         evidence=tuple(evidence),
         layer=finding.layer,
-        samples=tuple(row_of[sample] for sample in finding.samples),
+        samples=tuple(place_of[s] for s in finding.samples if s in place_of),
     )
 
 
@@ -265,10 +286,10 @@ def _disagreement(layer: LayerGeometry, *, null: bool = False) -> Measurement | 
     return measured.null if null else measured
 
 
-def _map(layer: LayerGeometry) -> LayerMap:
+def _map(layer: LayerGeometry, rows: NDArray[np.int64]) -> LayerMap:
     first, second = layer.explained
     caption = text("map.pca", first=f"{first:.0%}", second=f"{second:.0%}", shape=_rule(layer))
-    return LayerMap(layer.name, quantised(layer.map), caption)
+    return LayerMap(layer.name, quantised(layer.map[rows]), caption)
 
 
 def _rule(layer: LayerGeometry) -> Text:
@@ -290,7 +311,7 @@ def quantised(xy: NDArray[np.floating]) -> NDArray[np.uint16]:
     return (unit * 65535 + 0.5).clip(0, 65535).astype(np.uint16)
 
 
-def _suspect(sample: SuspectSample) -> Suspect:
+def _suspect(sample: SuspectSample, place_of: Mapping[int, int]) -> Suspect:
     why = text(
         "suspect.why",
         against=f"{sample.votes_against:.0%}",
@@ -298,18 +319,21 @@ def _suspect(sample: SuspectSample) -> Suspect:
         own=f"{sample.votes_for:.0%}",
     )
     score = round(sample.votes_against - sample.votes_for, 3)
-    return Suspect(sample.row, sample.label, sample.suggested, score, why)
+    return Suspect(place_of[sample.sample], sample.label, sample.suggested, score, why)
 
 
-def _pictures(evidence: Evidence, first: Sequence[int]) -> Thumbnails | None:
-    """Pictures of the samples where they are images, suspects first when not all fit."""
-    x = evidence.data.samples.x
+def _pictures(
+    evidence: Evidence, rows: NDArray[np.int64], first: Sequence[int]
+) -> Thumbnails | None:
+    """Pictures of the shown samples where they are images; `first` keep theirs when not all fit."""
+    x = evidence.data.samples.x[rows]
     if x.ndim == 4 and x.shape[1] not in (1, 3) and x.shape[3] in (1, 3):
         x = x.transpose(0, 3, 1, 2)
     if not (x.ndim == 3 or (x.ndim == 4 and x.shape[1] in (1, 3))) or min(x.shape[-2:]) < 4:
         return None
-    rest = np.setdiff1d(np.arange(len(x)), first)
-    return thumbnails(x, order=np.concatenate([np.asarray(first, np.int64), rest]))
+    place_of = {int(row): place for place, row in enumerate(rows)}
+    order = dict.fromkeys([*(place_of[row] for row in first if row in place_of), *range(len(x))])
+    return thumbnails(x, order=np.array(list(order)))
 
 
 def _provenance(provenance: Mapping[str, object]) -> tuple[Fact, ...]:
