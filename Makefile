@@ -6,7 +6,7 @@ MNIST ?= mnist.npz
 # The command and its progress stay quiet about caches that pip cannot share.
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint browser-test weights digits install clean
+.PHONY: demo test lint browser-test gpu-test weights digits install clean
 
 demo: $(VENV)/.installed  ## audit the bundled network on the bundled digits
 	$(BIN)/immersion audit
@@ -23,6 +23,9 @@ lint: $(VENV)/.developed  ## style, types, floors and sizes
 
 browser-test: $(VENV)/.developed  ## the report in headless Chromium (CHROMIUM=path, or on the PATH)
 	$(BIN)/python -m pytest tests/browser
+
+gpu-test: $(VENV)/.developed  ## the same answers on a CUDA device
+	$(BIN)/python -m pytest tests/gpu
 
 weights: $(VENV)/.developed  ## train the bundled network again (MNIST=path of mnist.npz)
 	$(BIN)/python tools/train_digits_convnet.py --mnist $(MNIST)

@@ -13,6 +13,7 @@ from immersion.auditing.metrics import metric_names
 from immersion.auditing.prepare import stratified_rows
 from immersion.auditing.result import Audit
 from immersion.auditing.run import audit
+from immersion.core.errors import ModelError
 from immersion.datasets import Samples
 
 RNG = np.random.default_rng(0)
@@ -215,3 +216,22 @@ def test_the_model_is_left_as_it_was() -> None:
     assert all(p.grad is None for p in model.parameters())
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     assert all(not module._forward_hooks for module in model.modules())
+
+
+def test_the_model_comes_back_from_its_device() -> None:
+    model = classifier()
+    with pytest.raises(ModelError):
+        audit(model, (points(), np.arange(90) % 3), device="warp9")
+    assert next(model.parameters()).device.type == "cpu"
+    result = audit(model, (points(), np.arange(90) % 3), device="cpu")
+    assert result.provenance["device"] == "cpu"
+    assert next(model.parameters()).device.type == "cpu"
+
+
+def test_the_output_outlives_the_files_of_the_capture() -> None:
+    result = audit(classifier(), (points(), np.arange(90) % 3), memory=1000)
+    output = result.evidence.output
+    assert output is not None
+    assert not isinstance(output, np.memmap)
+    expected = classifier()(torch.from_numpy(points())).detach().numpy()
+    np.testing.assert_allclose(output, expected, atol=1e-5)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
 
 import numpy as np
 import torch
@@ -60,7 +62,7 @@ def audit(
         samples: most samples audited; more are drawn down in proportion to the classes.
         neighbors: k of the neighbour graphs.
         seed: of every random choice; the same seed gives the same result.
-        device: where the model runs; where it lies by default.
+        device: where the model runs, and comes back from; where it lies by default.
         memory: bytes of activations held; beyond it they go to memory-mapped files.
         gates: conditions to be judged later; a name that does not exist is refused at once.
         thresholds: where a value becomes a finding.
@@ -78,16 +80,16 @@ def audit(
         raise InputError(f"neighbors must be at least 3, not {neighbors}")
     if samples < 2:
         raise InputError(f"samples must be at least 2, not {samples}")
-    if device is not None:
-        model = _moved(model, device)
-    prepared = prepare(model, as_samples(data), most=samples, neighbors=neighbors, seed=seed)
-    with capture(model, prepared.inputs, layers, memory=memory, progress=told) as recorded:
-        _require_gates(gates, prepared, recorded)
-        broken = _broken(recorded)
-        evidence = _survey(
-            model, prepared, recorded, broken, neighbors, seed, thresholds or Thresholds(), told
-        )
-        skipped = (*recorded.skipped, *broken.items())
+    with _placed(model, device):
+        prepared = prepare(model, as_samples(data), most=samples, neighbors=neighbors, seed=seed)
+        with capture(model, prepared.inputs, layers, memory=memory, progress=told) as recorded:
+            _require_gates(gates, prepared, recorded)
+            broken = _broken(recorded)
+            evidence = _survey(
+                model, prepared, recorded, broken, neighbors, seed, thresholds or Thresholds(), told
+            )
+            skipped = (*recorded.skipped, *broken.items())
+        provenance = _provenance(model, prepared)
     found: list[Finding] = []
     checks: list[Check] = []
     for check in CHECKS:
@@ -107,7 +109,7 @@ def audit(
         accuracy=_accuracy(evidence),
         evidence=evidence,
         skipped=skipped,
-        provenance=_provenance(model, prepared, settings),
+        provenance={**provenance, "settings": settings},
     )
 
 
@@ -135,16 +137,18 @@ def _survey(
             if layer.name not in broken:
                 surveyed.append(surveyor.layer(layer))
             advance(1)
-    predictions = _predictions(recorded.output, stored.classes)
+    # A copy: what lies in the files of the capture is gone when it is closed.
+    output = None if recorded.output is None else np.array(recorded.output)
+    predictions = _predictions(output, stored.classes)
     sensitivity, reason = None, "no_points"
     if graph is not None and geometry is not None:
         with told.stage("sensitivity"):
             dimension = geometry.two_nn.value
             sensitivity, reason = _sensitivity(
-                model, prepared, graph, dimension, predictions, recorded.output, seed
+                model, prepared, graph, dimension, predictions, output, seed
             )
     return Evidence(
-        prepared, geometry, tuple(surveyed), recorded.output, predictions, sensitivity, reason,
+        prepared, geometry, tuple(surveyed), output, predictions, sensitivity, reason,
         thresholds,
     )  # fmt: skip
 
@@ -262,17 +266,26 @@ def _require_gates(gates: Sequence[Gate], prepared: Prepared, recorded: Capture)
         gate.require_known(names)
 
 
-def _moved(model: nn.Module, device: str | torch.device) -> nn.Module:
+@contextmanager
+def _placed(model: nn.Module, device: str | torch.device | None) -> Generator[None]:
+    """The model on another device for a while; it goes back to where it was."""
+    if device is None:
+        yield
+        return
+    place = next(chain(model.parameters(), model.buffers()), None)
     try:
-        return model.to(torch.device(device))
+        model.to(torch.device(device))
     except (RuntimeError, AssertionError) as error:
         said = str(error).strip().splitlines()[0]
         raise ModelError(f"the model cannot be moved to device {str(device)!r} ({said})") from error
+    try:
+        yield
+    finally:
+        if place is not None:
+            model.to(place.device)
 
 
-def _provenance(
-    model: nn.Module, prepared: Prepared, settings: dict[str, object]
-) -> dict[str, object]:
+def _provenance(model: nn.Module, prepared: Prepared) -> dict[str, object]:
     place = next(model.parameters(), None)
     stored = prepared.samples
     return {
@@ -292,7 +305,6 @@ def _provenance(
             "rows": "all" if prepared.n == prepared.total else prepared.rows.tolist(),
             "sha256": stored.sha256(),
         },
-        "settings": settings,
         "device": str(place.device) if place is not None else "cpu",
         "versions": _versions(),
     }
