@@ -270,21 +270,26 @@ def test_internal_errors_are_told_apart(folder: Path) -> None:
     assert "Traceback" in debugged.stderr
 
 
-def test_an_interrupt_leaves_nothing_behind(folder: Path) -> None:
+@pytest.mark.parametrize("delay", [0.1, 0.5, 1.2])
+def test_an_interrupt_leaves_nothing_behind(
+    folder: Path, delay: float, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """At any moment: while kernels compile (the cache is empty), while they run."""
     before = sorted(p.name for p in folder.iterdir())
+    cache = tmp_path_factory.mktemp("numba")
     with subprocess.Popen(
         [sys.executable, "-m", "immersion", "audit", "--out", "report"],
         cwd=folder,
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "TMPDIR": str(folder)},
+        env={**os.environ, "TMPDIR": str(folder), "NUMBA_CACHE_DIR": str(cache)},
     ) as running:
         assert running.stderr is not None
         assert running.stdout is not None
         while not running.stderr.readline().startswith("layers:"):
             assert running.poll() is None
-        time.sleep(0.5)
+        time.sleep(delay)
         running.send_signal(signal.SIGINT)
         said, printed = running.stderr.read(), running.stdout.read()
     assert running.returncode == 130

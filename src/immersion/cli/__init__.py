@@ -6,8 +6,15 @@ nor numpy. Results go to standard output, progress and errors to standard error.
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Sequence
+from threading import Timer
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 OK, GATE_FAILED, USAGE, INTERNAL, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -15,7 +22,14 @@ OK, GATE_FAILED, USAGE, INTERNAL, INTERRUPTED = 0, 1, 2, 3, 130
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 ok, 1 gate failed, 2 usage, 3 internal, 130 interrupted."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    sys.exit(run(given))
+    code = run(given)
+    if code == INTERRUPTED:
+        # CPython ends with the signal instead of the code when an interrupt ever passed through the
+        # execution of a string (numba compiles by it), although it was handled.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -36,6 +50,17 @@ def run(arguments: Sequence[str]) -> int:
         "immersion.cli.audit:audit",
         help="Audit a model on data and write a report (report.html, report.json).",
     )
+    interrupts: list[Timer] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        """Stop, and try again soon: a compiler's callback may swallow the exception."""
+        again = Timer(1.0, signal.raise_signal, (signal.SIGINT,))
+        again.daemon = True
+        interrupts.append(again)
+        again.start()
+        raise KeyboardInterrupt
+
+    former = signal.signal(signal.SIGINT, interrupt)
     try:
         code = app(
             list(arguments), exit_on_error=False, print_error=False, result_action="return_value"
@@ -52,10 +77,16 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         return OK
     except Exception as error:
+        if interrupts:
+            return _complain("interrupted; nothing was written", INTERRUPTED)
         if "--debug" in arguments:
             raise
         said = _one_line(f"{type(error).__name__}: {error}")
         return _complain(f"internal error, please report it with --debug ({said})", INTERNAL)
+    finally:
+        for again in interrupts:
+            again.cancel()
+        signal.signal(signal.SIGINT, former)
 
 
 def _complain(line: str, code: int) -> int:
