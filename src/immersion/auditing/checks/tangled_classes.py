@@ -34,7 +34,10 @@ def tangled_classes(evidence: Evidence) -> Outcome:
         found = {"pairs": len(tangled), "layer": layer.name}
         findings = tuple(_finding(evidence, layer, a, b) for a, b, _ in tangled[:_PAIRS])
         return Outcome(Check("tangled_classes", "found", "found", found), findings)
-    a, b, _ = pairs[0]
+    assert layer.agreement is not None
+    mixing = layer.agreement.mixing
+    # The pair that mixes most; the order above is by how sure that is.
+    a, b, _ = max(pairs, key=lambda pair: float(mixing[pair[0], pair[1]]))
     closest = {
         "layer": layer.name,
         "a": evidence.classes[a],
