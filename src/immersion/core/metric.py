@@ -1,11 +1,13 @@
-"""The three abstract types that known, sampled and learned geometry share.
+"""The abstract types that known, sampled and learned geometry share.
 
 A capability that a space lacks is a type it does not have: a space without a closed `log` is a
 `Manifold` and not a `GeodesicManifold`, so no method ever answers "not implemented".
 
 Conventions: points `x, y` have shape `(*batch, *point_shape)`, tangent vectors `u, v` the shape of
 their base point, and the base point comes first. All methods broadcast over leading dimensions
-and work in the dtype and on the device of their arguments.
+and work in the dtype (float32 or float64) and on the device of their arguments. A manifold is a
+value: a frozen dataclass that compares by its parameters and holds no data, so that equal manifolds
+can be stepped together and a copy of a module keeps its own.
 """
 
 from __future__ import annotations
@@ -15,21 +17,27 @@ from typing import TYPE_CHECKING, final
 
 import torch
 
+from immersion.core.arguments import check_methods, require_points
+from immersion.core.errors import InputError
+from immersion.core.scalars import safe_sqrt
+
 if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
 
 class Metric(ABC):
-    """A smoothly varying inner product on the tangent spaces of a set of points.
+    """A smoothly varying inner product on the tangent spaces of a set of points."""
 
-    Attributes:
-        dim: dimension of the tangent spaces.
-        point_shape: shape of one point, without batch dimensions.
-    """
+    @property
+    @abstractmethod
+    def dim(self) -> int:
+        """Dimension of the tangent spaces."""
 
-    dim: int
-    point_shape: tuple[int, ...]
+    @property
+    @abstractmethod
+    def point_shape(self) -> tuple[int, ...]:
+        """Shape of one point, without batch dimensions."""
 
     @abstractmethod
     def inner(
@@ -41,13 +49,23 @@ class Metric(ABC):
     def norm(self, x: Float[Tensor, "*b *p"], u: Float[Tensor, "*b *p"]) -> Float[Tensor, "*b"]:
         """Length sqrt(g_x(u, u)), in the units of the metric.
 
-        Rounding can leave g_x(u, u) slightly below zero; it is taken as zero there.
+        Rounding can leave g_x(u, u) slightly below zero; it is taken as zero there. The gradient
+        at the zero vector is zero.
         """
-        return torch.sqrt(torch.clamp_min(self.inner(x, u, u), 0))
+        return safe_sqrt(self.inner(x, u, u))
 
 
 class Manifold(Metric):
-    """All that an optimiser needs: points and vectors brought back to the manifold, and a step."""
+    """All that an optimiser needs: points and vectors brought back to the manifold, and a step.
+
+    Each method that a subclass defines checks the shape and dtype of its tensors before it runs
+    (`core.arguments`). Whether points lie on the manifold costs more to see, so it is `check` that
+    sees it, and what takes points from a user calls it once.
+    """
+
+    def __init_subclass__(cls, **named: object) -> None:
+        super().__init_subclass__(**named)
+        check_methods(cls)
 
     @abstractmethod
     def proj(self, x: Float[Tensor, "*b *p"]) -> Float[Tensor, "*b *p"]:
@@ -57,13 +75,24 @@ class Manifold(Metric):
     def to_tangent(
         self, x: Float[Tensor, "*b *p"], a: Float[Tensor, "*b *p"]
     ) -> Float[Tensor, "*b *p"]:
-        """Orthogonal projection of the ambient vector `a` to the tangent space at `x`."""
+        """Projection of the ambient vector `a` to the tangent space at `x`; idempotent."""
 
     @abstractmethod
     def egrad2rgrad(
         self, x: Float[Tensor, "*b *p"], g: Float[Tensor, "*b *p"]
     ) -> Float[Tensor, "*b *p"]:
         """Riemannian gradient from the Euclidean one: inner(x, result, u) = <g, u>, tangent u."""
+
+    @abstractmethod
+    def christoffel(
+        self, x: Float[Tensor, "*b *p"], u: Float[Tensor, "*b *p"], v: Float[Tensor, "*b *p"]
+    ) -> Float[Tensor, "*b *p"]:
+        """What the metric adds to a derivative: bilinear in tangent u, v, and symmetric.
+
+        For a tangent field V, the Levi-Civita connection is
+        to_tangent(x, DV(x)[u] + christoffel(x, u, V)). It is zero where the metric is that of the
+        ambient space, as on the sphere. Newton's method needs it, first-order methods do not.
+        """
 
     @abstractmethod
     def retract(
@@ -75,23 +104,68 @@ class Manifold(Metric):
     def transport(
         self, x: Float[Tensor, "*b *p"], y: Float[Tensor, "*b *p"], v: Float[Tensor, "*b *p"]
     ) -> Float[Tensor, "*b *p"]:
-        """Tangent vector at `y` that corresponds to `v` at `x`; parallel unless said otherwise."""
+        """Tangent vector at `y` for `v` at `x`, an isometry; parallel unless said otherwise."""
+
+    @abstractmethod
+    def carry(
+        self, x: Float[Tensor, "*b *p"], u: Float[Tensor, "*b *p"], v: Float[Tensor, "*b *p"]
+    ) -> tuple[Float[Tensor, "*b *p"], Float[Tensor, "*b *p"]]:
+        """`retract(x, u)`, and `v` carried along to it in the cheapest way that suits momentum.
+
+        What an optimiser does at every step. The vector is tangent at the new point and equals
+        `transport` to zeroth order in u; it need not keep its length.
+        """
 
     @abstractmethod
     def random(
-        self, *batch: int, generator: torch.Generator | None = None
+        self,
+        *batch: int,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
     ) -> Float[Tensor, "*b *p"]:
-        """Random points of shape `(*batch, *point_shape)`."""
+        """Random points of shape `(*batch, *point_shape)`: uniform where the volume is finite.
+
+        Elsewhere a normal vector of unit scale at the natural origin, through `exp`. The default
+        dtype is torch's default dtype.
+        """
 
     @abstractmethod
     def random_tangent(
         self, x: Float[Tensor, "*b *p"], generator: torch.Generator | None = None
     ) -> Float[Tensor, "*b *p"]:
-        """Standard normal tangent vector at each point of `x`."""
+        """Standard normal tangent vector at each point of `x`, by the metric: E norm^2 = dim."""
 
     @abstractmethod
     def violation(self, x: Float[Tensor, "*b *p"]) -> Float[Tensor, "*b"]:
         """How far each point is from the manifold, zero on it; in ambient units."""
+
+    @final
+    def check(
+        self, x: Float[Tensor, "*b *p"], tolerance: float | None = None
+    ) -> Float[Tensor, "*b *p"]:
+        """`x` itself, if it is made of points of the manifold.
+
+        Args:
+            x: points (*b, *point_shape).
+            tolerance: largest `violation` accepted; by default eps^0.6 of the dtype, which is
+                7e-5 in float32 and 4e-10 in float64.
+
+        Raises:
+            InputError: wrong shape, dtype or device; NaN; off the manifold, with the residual met.
+        """
+        require_points(self, "check", x)
+        limit = torch.finfo(x.dtype).eps ** 0.6 if tolerance is None else tolerance
+        residual = self.violation(x.detach())
+        off = ~(residual <= limit)
+        if bool(off.any()):
+            worst = float(residual[off].nan_to_num(torch.inf).max())
+            raise InputError(
+                f"{self}: {int(off.sum())} of {off.numel()} points of shape {tuple(x.shape)} are "
+                f"not on the manifold: violation {worst:.3g}, tolerance {limit:.3g}. "
+                "Bring them there with .proj(x)"
+            )
+        return x
 
 
 class GeodesicManifold(Manifold):
@@ -114,6 +188,22 @@ class GeodesicManifold(Manifold):
         """Radius around `x` within which `log` is unique and inverse to `exp`."""
 
     @final
+    def wrapped_normal(
+        self,
+        mean: Float[Tensor, "*b *p"],
+        scale: Float[Tensor, "*b"] | float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> Float[Tensor, "*b *p"]:
+        """Random points round `mean`: a normal tangent vector of that scale, through `exp`.
+
+        One point is drawn for each point of `mean`; expand it for more. The scale is the standard
+        deviation in every tangent direction, in the units of the metric.
+        """
+        u = self.random_tangent(mean, generator)
+        size = torch.as_tensor(scale, dtype=u.dtype, device=u.device)
+        return self.exp(mean, size.reshape(*size.shape, *(1,) * len(self.point_shape)) * u)
+
+    @final
     def geodesic(
         self, x: Float[Tensor, "*b *p"], y: Float[Tensor, "*b *p"], t: Float[Tensor, "*b"] | float
     ) -> Float[Tensor, "*b *p"]:
@@ -121,3 +211,13 @@ class GeodesicManifold(Manifold):
         u = self.log(x, y)
         time = torch.as_tensor(t, dtype=u.dtype, device=u.device)
         return self.exp(x, time.reshape(*time.shape, *(1,) * len(self.point_shape)) * u)
+
+
+class CurvedManifold(GeodesicManifold):
+    """A geodesic manifold whose curvature has a closed form."""
+
+    @abstractmethod
+    def sectional_curvature(
+        self, x: Float[Tensor, "*b *p"], u: Float[Tensor, "*b *p"], v: Float[Tensor, "*b *p"]
+    ) -> Float[Tensor, "*b"]:
+        """Curvature of the plane that tangent u and v span; zero where they span none."""

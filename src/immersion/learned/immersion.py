@@ -67,9 +67,18 @@ class Immersion(Metric):
         if not point_shape or min(point_shape) < 1:
             raise InputError(f"point_shape must be a non-empty shape, not {point_shape}")
         self.f = f
-        self.point_shape = tuple(point_shape)
-        self.dim = math.prod(point_shape)
         self.codomain = codomain
+        self._point_shape = tuple(point_shape)
+
+    @property
+    def dim(self) -> int:
+        """Dimension of the domain."""
+        return math.prod(self._point_shape)
+
+    @property
+    def point_shape(self) -> tuple[int, ...]:
+        """Shape of one point of the domain."""
+        return self._point_shape
 
     def push(self, z: Float[Tensor, "*b *p"], u: Float[Tensor, "*b *p"]) -> Float[Tensor, "*b *o"]:
         """Image Df(z)[u] of a tangent vector, one forward-mode pass."""

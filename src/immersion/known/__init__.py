@@ -1,0 +1,1 @@
+"""Known manifolds: geometry in closed form, one manifold a file."""
