@@ -1,4 +1,4 @@
-"""What the abstract types themselves promise, on a unit sphere written here."""
+"""What the abstract types themselves promise."""
 
 from __future__ import annotations
 
@@ -8,62 +8,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from immersion.core.metric import GeodesicManifold, Manifold, Metric
-
-
-class Ball2(GeodesicManifold):
-    """The unit sphere in three dimensions, by the textbook."""
-
-    dim, point_shape = 2, (3,)
-
-    def inner(self, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
-        return (u * v).sum(-1)
-
-    def proj(self, x: Tensor) -> Tensor:
-        return x / x.norm(dim=-1, keepdim=True)
-
-    def to_tangent(self, x: Tensor, a: Tensor) -> Tensor:
-        return a - self.inner(x, x, a)[..., None] * x
-
-    egrad2rgrad = to_tangent
-
-    def retract(self, x: Tensor, u: Tensor) -> Tensor:
-        return self.proj(x + u)
-
-    def transport(self, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
-        return self.to_tangent(y, v)
-
-    def random(self, *batch: int, generator: torch.Generator | None = None) -> Tensor:
-        return self.proj(torch.randn(*batch, 3, generator=generator, dtype=torch.float64))
-
-    def random_tangent(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        return self.to_tangent(x, torch.randn(x.shape, generator=generator, dtype=x.dtype))
-
-    def violation(self, x: Tensor) -> Tensor:
-        return (x.norm(dim=-1) - 1).abs()
-
-    def exp(self, x: Tensor, u: Tensor) -> Tensor:
-        length = self.norm(x, u)[..., None]
-        return length.cos() * x + torch.sinc(length / math.pi) * u
-
-    def log(self, x: Tensor, y: Tensor) -> Tensor:
-        a = self.to_tangent(x, y)
-        return a / a.norm(dim=-1, keepdim=True) * self.dist(x, y)[..., None]
-
-    def dist(self, x: Tensor, y: Tensor) -> Tensor:
-        return self.inner(x, x, y).clamp(-1, 1).arccos()
-
-    def injectivity_radius(self, x: Tensor) -> Tensor:
-        return torch.full(x.shape[:-1], math.pi, dtype=x.dtype)
+from immersion.core.errors import InputError
+from immersion.core.metric import CurvedManifold, GeodesicManifold, Manifold, Metric
+from immersion.known.sphere import Sphere
 
 
 @pytest.fixture
-def points() -> tuple[Ball2, Tensor, Tensor]:
-    space, generator = Ball2(), torch.Generator().manual_seed(0)
-    return space, space.random(5, generator=generator), space.random(5, generator=generator)
+def points() -> tuple[Sphere, Tensor, Tensor]:
+    space, generator = Sphere(2), torch.Generator().manual_seed(0)
+    x, y = space.random(2, 5, generator=generator, dtype=torch.float64)
+    return space, x, y
 
 
-def test_geodesic_runs_from_end_to_end(points: tuple[Ball2, Tensor, Tensor]) -> None:
+def test_geodesic_runs_from_end_to_end(points: tuple[Sphere, Tensor, Tensor]) -> None:
     space, x, y = points
     torch.testing.assert_close(space.geodesic(x, y, 0.0), x)
     torch.testing.assert_close(space.geodesic(x, y, 1.0), y)
@@ -73,7 +30,7 @@ def test_geodesic_runs_from_end_to_end(points: tuple[Ball2, Tensor, Tensor]) -> 
     assert space.violation(middle).max() < 1e-15
 
 
-def test_geodesic_at_many_times(points: tuple[Ball2, Tensor, Tensor]) -> None:
+def test_geodesic_at_many_times(points: tuple[Sphere, Tensor, Tensor]) -> None:
     space, x, y = points
     t = torch.linspace(0, 1, 5, dtype=torch.float64)
     each = space.geodesic(x, y, t)
@@ -101,8 +58,40 @@ def test_norm_clamps_rounding_below_zero() -> None:
     )
 
 
-@pytest.mark.parametrize("kind", [Metric, Manifold, GeodesicManifold])
+@pytest.mark.parametrize("kind", [Metric, Manifold, GeodesicManifold, CurvedManifold])
 def test_a_missing_capability_is_a_missing_type(kind: type) -> None:
     with pytest.raises(TypeError, match="abstract"):
         kind()
     assert not hasattr(Manifold, "log") and not hasattr(Metric, "proj")
+
+
+def test_norm_has_no_slope_at_the_zero_vector(points: tuple[Sphere, Tensor, Tensor]) -> None:
+    space, x, _ = points
+    u = torch.zeros_like(x, requires_grad=True)
+    (slope,) = torch.autograd.grad(space.norm(x, u).sum(), u)
+    assert torch.equal(slope, torch.zeros_like(x))
+
+
+def test_check_shows_the_residual_and_what_to_do(points: tuple[Sphere, Tensor, Tensor]) -> None:
+    space, x, _ = points
+    scaled = x.clone()
+    scaled[3] *= 1.25
+    with pytest.raises(InputError, match=r"1 of 5 points of shape \(5, 3\) .*0\.25.*\.proj\(x\)"):
+        space.check(scaled)
+    assert space.check(scaled, tolerance=0.3) is scaled
+    assert space.check(x.float()).dtype == torch.float32
+
+
+def test_arguments_are_checked_by_name_too(points: tuple[Sphere, Tensor, Tensor]) -> None:
+    space, x, y = points
+    torch.testing.assert_close(space.dist(x, y=y), space.dist(x, y))
+    with pytest.raises(InputError, match="argument 2 has shape"):
+        space.dist(x, y=y[..., :2])
+
+
+def test_wrapped_normal_takes_a_scale_a_point(points: tuple[Sphere, Tensor, Tensor]) -> None:
+    space, x, _ = points
+    scale = torch.tensor([0.0, 0.1, 0.2, 0.3, 0.4], dtype=torch.float64)
+    y = space.wrapped_normal(x, scale, torch.Generator().manual_seed(1))
+    assert space.dist(x, y)[0] == 0 and (space.dist(x, y)[1:] > 0).all()
+    assert math.isclose(float(space.violation(y).max()), 0, abs_tol=1e-15)
