@@ -149,7 +149,7 @@ def test_bad_input_is_one_clear_error(case: Case) -> None:
     shown = ", ".join(map(str, wrong.shape))
     with pytest.raises(InputError, match=rf"shape \({shown}\)") as caught:
         M.proj(wrong)
-    assert "\n" not in str(caught.value) and type(M).__name__ in str(caught.value)
+    assert "\n" not in str(caught.value) and repr(M) in str(caught.value)
     with pytest.raises(InputError, match="argument 2 has shape"):
         M.retract(x, wrong)
     with pytest.raises(InputError, match=r"torch\.int64"):

@@ -1,0 +1,1 @@
+"""Statistics on manifolds with geodesics: means, interpolation, principal geodesics, clusters."""
