@@ -12,7 +12,7 @@ demo: $(VENV)/.installed  ## audit the bundled network on the bundled digits
 	$(BIN)/immersion audit
 
 test: $(VENV)/.developed lint  ## everything but the browser
-	$(BIN)/python -m pytest --durations=10
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --durations=10 --numprocesses=auto --dist=loadfile
 
 lint: $(VENV)/.developed  ## style, types, floors and sizes
 	$(BIN)/ruff check .

@@ -79,7 +79,7 @@ def test_vmap_is_a_loop(case: Case) -> None:
 
 @every
 def test_compiled_is_eager(case: Case) -> None:
-    """The whole of a manifold in one graph, without breaks."""
+    """The whole of a manifold in one graph, without breaks; its derivatives are the next test's."""
     M = case.manifold
     given = arguments(case, 3)
 
@@ -91,7 +91,7 @@ def test_compiled_is_eager(case: Case) -> None:
         }
 
     torch.compiler.reset()
-    compiled = torch.compile(everything, fullgraph=True, backend="aot_eager")(**given)
+    compiled = torch.compile(everything, fullgraph=True, backend="eager")(**given)
     for name, value in everything(**given).items():
         atol = case.tolerance(torch.float64) * (1 + float(value.abs().max()))
         torch.testing.assert_close(compiled[name], value, rtol=0, atol=atol)
