@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 
 import torch
-from immersion.optim.hessian import hessian_operator
 from torch import Tensor
 
 from immersion.core.metric import GeodesicManifold
+from immersion.optim.hessian import hessian_operator
 from laws.case import Case
 from laws.every import every, precisions, second_order
 
@@ -23,16 +24,20 @@ def slope(times: list[float], errors: list[float], floor: float) -> float:
     return orders[-1]
 
 
-def cost(case: Case, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Weights of a function of the ambient space that is neither linear nor symmetric."""
-    A = torch.randn(3, *case.manifold.point_shape, generator=case.generator(11), dtype=x.dtype)
-    return A, torch.randn(3, generator=case.generator(12), dtype=x.dtype)
+def cost(case: Case, dtype: torch.dtype = torch.float64) -> Callable[[Tensor], Tensor]:
+    """A function of the manifold that is neither linear nor symmetric in its entries."""
+    shape = case.manifold.point_shape
+    if case.quotient:  # a function of the class: of the projector x x^T
+        shape = (shape[-2], shape[-2])
+    A = torch.randn(3, *shape, generator=case.generator(11), dtype=dtype)
+    shift = torch.randn(3, generator=case.generator(12), dtype=dtype)
 
+    def f(x: Tensor) -> Tensor:
+        y = x @ x.mT if case.quotient else x
+        axes = tuple(range(-len(shape), 0))
+        return torch.sin((y.unsqueeze(-len(shape) - 1) * A).sum(axes) / 2 + shift).sum(-1)
 
-def evaluate(x: Tensor, weights: tuple[Tensor, Tensor]) -> Tensor:
-    A, shift = weights
-    axes = tuple(range(-(A.ndim - 1), 0))
-    return torch.sin((x.unsqueeze(-A.ndim) * A).sum(axes) / 2 + shift).sum(-1)
+    return f
 
 
 @every
@@ -79,12 +84,11 @@ def test_error_of_a_retraction_falls_with_its_order(case: Case) -> None:
 def test_taylor_slope_along_the_retraction(case: Case) -> None:
     M, x = case.manifold, case.points()
     u = case.tangent(x, case.within(x, 0.8))
-    weights = cost(case, x)
-    value, gradient, _ = hessian_operator(lambda x: evaluate(x, weights), M, x)
+    f = cost(case)
+    value, gradient, _ = hessian_operator(f, M, x)
     times = [2.0**-k for k in range(3, 10)]
     errors = [
-        float((evaluate(M.retract(x, t * u), weights) - value - t * M.inner(x, gradient, u)).abs())
-        for t in times
+        float((f(M.retract(x, t * u)) - value - t * M.inner(x, gradient, u)).abs()) for t in times
     ]
     assert slope(times, errors, 1e-11 * case.conditioning) > 1.75, errors
 
@@ -93,13 +97,12 @@ def test_taylor_slope_along_the_retraction(case: Case) -> None:
 def test_taylor_slope_with_the_hessian(case: Case) -> None:
     M, x = case.manifold, case.points()
     u = case.tangent(x, case.within(x, 0.8))
-    weights = cost(case, x)
-    value, gradient, hessian = hessian_operator(lambda x: evaluate(x, weights), M, x)
+    f = cost(case)
+    value, gradient, hessian = hessian_operator(f, M, x)
     first, second = M.inner(x, gradient, u), M.inner(x, hessian(u), u) / 2
     times = [2.0**-k for k in range(3, 9)]
     errors = [
-        float((evaluate(M.retract(x, t * u), weights) - value - t * first - t * t * second).abs())
-        for t in times
+        float((f(M.retract(x, t * u)) - value - t * first - t * t * second).abs()) for t in times
     ]
     assert slope(times, errors, 1e-11 * case.conditioning) > 2.7, errors
 
@@ -107,8 +110,8 @@ def test_taylor_slope_with_the_hessian(case: Case) -> None:
 @every
 def test_hessian_is_symmetric_and_linear(case: Case) -> None:
     M, x = case.manifold, case.points()
-    weights = cost(case, x)
-    _, _, hessian = hessian_operator(lambda x: evaluate(x, weights), M, x)
+    f = cost(case)
+    _, _, hessian = hessian_operator(f, M, x)
     u, v = case.tangent(x, 1.0, 1), case.tangent(x, 1.0, 2)
     left, right = M.inner(x, hessian(u), v), M.inner(x, u, hessian(v))
     size = 1 + float(M.norm(x, hessian(u)))

@@ -1,0 +1,1 @@
+"""Optimisers: parameters of a module that stay on manifolds, and functions minimised on one."""
