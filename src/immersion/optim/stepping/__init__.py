@@ -1,0 +1,1 @@
+"""What stochastic Riemannian optimisers share: parameters by manifold, stepped together."""
