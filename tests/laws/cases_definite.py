@@ -16,12 +16,11 @@ CASES = [
     Case("LogEuclideanSPD(3)", LogEuclideanSPD(3), conditioning=10),
     Case("BuresWassersteinSPD(1)", BuresWassersteinSPD(1)),
     Case("BuresWassersteinSPD(3)", BuresWassersteinSPD(3), conditioning=10),
-    # The metric divides by the least probability, which is about 1e-2 in these points.
-    Case("Simplex(1)", Simplex(1), conditioning=10),
-    Case("Simplex(4)", Simplex(4), conditioning=10),
-    # So does that of a matrix: its least singular value is the radius of the manifold there.
+    # The least singular value of a point is the radius of the manifold there.
     Case("FixedRank(4,3,2)", FixedRank(4, 3, 2), reach=0.3, conditioning=10),
     Case("FixedRank(2,5,1)", FixedRank(2, 5, 1), reach=0.3, conditioning=10),
     Case("FixedRank(2,2,2)", FixedRank(2, 2, 2), reach=0.3, conditioning=10),
     Case("FixedRank(14,12,1)", FixedRank(14, 12, 1), reach=0.3, conditioning=10),
+    Case("Simplex(1)-polar", Simplex(1), conditioning=10),
+    Case("Simplex(3)-polar", Simplex(3), conditioning=10),
 ]

@@ -1,0 +1,1 @@
+"""Symmetric positive definite matrices under three metrics, and the matrix functions they need."""
