@@ -59,7 +59,7 @@ def test_a_manifold_with_a_parameter_is_one_line_and_a_value(kind: type[Model]) 
     curvature = torch.nn.Parameter(torch.tensor(-2.0))
     M = kind(3, curvature)
     assert "curvature=Parameter" in repr(M) and "\n" not in repr(M)
-    assert M == kind(3, curvature) and hash(M) == hash(kind(3, curvature))
+    assert kind(3, curvature) == M and hash(M) == hash(kind(3, curvature))
     assert kind(3, -2) == kind(3, -2.0)
     assert pickle.loads(pickle.dumps(M)).curvature == curvature
 
@@ -150,7 +150,9 @@ def test_on_the_boundary_and_outside_values_and_gradients_are_finite(dtype: torc
         ]  # fmt: skip
         for result in results:
             assert torch.isfinite(result).all()
-            for gradient in torch.autograd.grad(result.sum(), (x, y, u), allow_unused=True):
+            for gradient in torch.autograd.grad(
+                result.sum(), (x, y, u), allow_unused=True, retain_graph=True
+            ):
                 assert gradient is None or torch.isfinite(gradient).all()
     assert ball.violation(torch.tensor([1.0, 0, 0], dtype=dtype)) > 0
     with pytest.raises(InputError, match="violation 1"):
@@ -287,12 +289,17 @@ def test_loops_over_rows_are_the_torch_definition(
     x[5], u[7], v[9] = 0, 0, 0
     assert rows.as_rows(x, u, v) is not None
     fast = (*ball.carry(x, u, v), gap(x, -curvature), ball.inner(x, u, v))
+    reached = gap(fast[0], -curvature).squeeze(-1)
     monkeypatch.setattr(rows, "FEWEST", 1 << 40)
     slow = (*ball.carry(x, u, v), gap(x, -curvature), ball.inner(x, u, v))
+    # at the edge the length of the vector depends on how the point is rounded
+    edge = reached < 1e3 * torch.finfo(dtype).eps
+    assert 0 < edge.sum() < n // 5
+    rtol = 1e-11 if dtype == torch.float64 else 1e-6
     for a, b in zip(fast, slow, strict=True):
-        torch.testing.assert_close(
-            a, b, rtol=1e-12 if a.dtype == torch.float64 else 1e-6, atol=1e-9
-        )
+        size = b.reshape(n, -1).norm(dim=-1)
+        off = (a - b).reshape(n, -1).norm(dim=-1)
+        assert (off <= torch.where(edge, 3, rtol) * size).all()
     assert (ball.violation(fast[0]) == 0).all()
 
 
@@ -307,7 +314,7 @@ def test_loops_over_rows_take_any_layout() -> None:
 
 
 def test_torch_does_the_work_where_it_must_be_seen() -> None:
-    x = torch.zeros(1 << 15)[:, None]
+    x = torch.zeros(1 << 13)[:, None]
     assert rows.as_rows(x) is not None
     assert rows.as_rows(x[1:]) is None
     assert rows.as_rows(x, x[:1]) is None
@@ -324,7 +331,7 @@ def test_torch_does_the_work_where_it_must_be_seen() -> None:
         seen.append(rows.as_rows(x) is None)
         return x.sum()
 
-    torch.func.vmap(look)(torch.zeros(2, 1 << 15, 1))
+    torch.func.vmap(look)(torch.zeros(2, 1 << 13, 1))
     torch.func.grad(look)(x)
     torch.func.jvp(look, (x,), (x,))
     assert seen == [True, True, True]

@@ -1,0 +1,1 @@
+"""Hyperbolic space: the Poincare ball, the hyperboloid, and log coordinates at the origin."""
