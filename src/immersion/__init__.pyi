@@ -1,6 +1,7 @@
 """The public names; this file is also what the package loads lazily from."""
 
 from . import datasets as datasets
+from . import layers as layers
 from . import models as models
 from .auditing.gates import Gate as Gate
 from .auditing.result import Audit as Audit
@@ -8,10 +9,34 @@ from .auditing.run import audit as audit
 from .auditing.thresholds import Thresholds as Thresholds
 from .core.errors import ImmersionError as ImmersionError
 from .core.measurement import Measurement as Measurement
+from .core.metric import CurvedManifold as CurvedManifold
 from .core.metric import GeodesicManifold as GeodesicManifold
 from .core.metric import Manifold as Manifold
 from .core.metric import Metric as Metric
 from .embed.pca import pca as pca
+from .known.combined.power import Power as Power
+from .known.combined.product import Product as Product
+from .known.combined.scaled import Scaled as Scaled
+from .known.combined.viewed import Viewed as Viewed
+from .known.constraints import constrain_ as constrain_
+from .known.constraints import constraints as constraints
+from .known.definite.bures_wasserstein import BuresWassersteinSPD as BuresWassersteinSPD
+from .known.definite.log_euclidean import LogEuclideanSPD as LogEuclideanSPD
+from .known.definite.spd import SPD as SPD
+from .known.euclidean import Euclidean as Euclidean
+from .known.fixed_rank import FixedRank as FixedRank
+from .known.hyperbolic.conversion import convert as convert
+from .known.hyperbolic.log_hyperbolic import LogHyperbolic as LogHyperbolic
+from .known.hyperbolic.lorentz import Lorentz as Lorentz
+from .known.hyperbolic.poincare import PoincareBall as PoincareBall
+from .known.oblique import Oblique as Oblique
+from .known.orthonormal.canonical_stiefel import CanonicalStiefel as CanonicalStiefel
+from .known.orthonormal.grassmann import Grassmann as Grassmann
+from .known.orthonormal.rotations import Rotations as Rotations
+from .known.orthonormal.stiefel import Stiefel as Stiefel
+from .known.simplex import Simplex as Simplex
+from .known.sphere import Sphere as Sphere
+from .known.torus import Torus as Torus
 from .learned.capture import Capture as Capture
 from .learned.capture import capture as capture
 from .learned.immersion import Immersion as Immersion
@@ -21,9 +46,24 @@ from .measure.dimension import mle_dimension as mle_dimension
 from .measure.dimension import two_nn as two_nn
 from .measure.sensitivity import off_manifold_sensitivity as off_manifold_sensitivity
 from .measure.spectrum import spectrum as spectrum
+from .optim.adam import RiemannianAdam as RiemannianAdam
+from .optim.conjugate_gradient import ConjugateGradient as ConjugateGradient
+from .optim.lbfgs import LBFGS as LBFGS
+from .optim.minimize import Minimum as Minimum
+from .optim.minimize import minimize as minimize
+from .optim.muon import ManifoldMuon as ManifoldMuon
+from .optim.pogo import POGO as POGO
+from .optim.sgd import RiemannianSGD as RiemannianSGD
+from .optim.trust_region import TrustRegion as TrustRegion
 from .sampled.graph import Exact as Exact
 from .sampled.graph import NeighborGraph as NeighborGraph
 from .sampled.graph import neighbor_graph as neighbor_graph
 from .sampled.tangents import local_tangents as local_tangents
+from .statistics.frechet import frechet_mean as frechet_mean
+from .statistics.frechet import frechet_statistics as frechet_statistics
+from .statistics.interpolation import bezier as bezier
+from .statistics.interpolation import geodesic_interpolation as geodesic_interpolation
+from .statistics.kmeans import kmeans as kmeans
+from .statistics.principal import principal_geodesics as principal_geodesics
 
 __version__: str
