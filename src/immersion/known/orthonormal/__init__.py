@@ -1,0 +1,1 @@
+"""Matrices with orthonormal columns: Stiefel (two metrics), Grassmann and rotations."""

@@ -1,0 +1,1 @@
+"""Logarithms that have no closed form in products: of rotations and of the Stiefel manifold."""

@@ -1,0 +1,151 @@
+"""The map from exponents to frames that the logarithm of the Stiefel manifold inverts.
+
+    c = [A; B]  ->  Y = W [I; 0] Z,   W = exp X,   X = [[2 b A, -B^T], [B, 0]],   Z = exp((1-2b) A)
+
+with A skew-symmetric. X and A are diagonalised by unitary matrices, so the derivative of their
+exponentials, and the transposed derivative, are four products each and exact also where
+eigenvalues repeat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+import torch
+
+from immersion.core.scalars import sinc
+from immersion.known.orthonormal.factors import conjugate, skew
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
+
+
+class Exponent(NamedTuple):
+    """An exponent c under one metric, decomposed."""
+
+    beta: float
+    p: int
+    outer: Spectrum
+    inner: Spectrum
+
+    @staticmethod
+    def of(c: Float[Tensor, "*b m p"], beta: float) -> Exponent:
+        """The exponent with A = c[:p] and B = c[p:]."""
+        p = c.shape[-1]
+        A, B = c[..., :p, :], c[..., p:, :]
+        return Exponent(
+            beta, p, Spectrum.of(_generator(2 * beta * A, B)), Spectrum.of((1 - 2 * beta) * A)
+        )
+
+    def gap(self, less: Float[Tensor, "*b m p"]) -> Float[Tensor, "*b m p"]:
+        """What separates Y from V = [I; 0] + less: the tangent part of W^T V Z^T - [I; 0].
+
+        Made of differences from the identity, it keeps its digits where A and B are small.
+        """
+        W, Z = self.outer.turn_less_identity(), self.inner.turn_less_identity()
+        K = less + W.mT[..., : self.p] + W.mT @ less
+        D = K + K @ Z.mT
+        return torch.cat([skew(D[..., : self.p, :] + Z.mT), D[..., self.p :, :]], -2)
+
+    def push(self, c: Float[Tensor, "*b m p"]) -> Float[Tensor, "*b m p"]:
+        """Derivative of Y along c, seen as W^T dY Z^T."""
+        a, b = c[..., : self.p, :], c[..., self.p :, :]
+        moved = self.outer.velocity(_generator(2 * self.beta * a, b), -1)[..., : self.p]
+        if self.beta == 0.5:
+            return moved
+        top = moved[..., : self.p, :] + (1 - 2 * self.beta) * self.inner.velocity(a, 1)
+        return torch.cat([top, moved[..., self.p :, :]], -2)
+
+    def pull(self, g: Float[Tensor, "*b m p"]) -> Float[Tensor, "*b m p"]:
+        """Transpose of `push` for the inner product tr(c^T g)."""
+        a, b = g[..., : self.p, :], g[..., self.p :, :]
+        moved = self.outer.velocity(_generator(a, b / 2), 1)
+        top = 2 * self.beta * moved[..., : self.p, : self.p]
+        if self.beta != 0.5:
+            top = top + (1 - 2 * self.beta) * self.inner.velocity(a, -1)
+        return torch.cat([top, 2 * moved[..., self.p :, : self.p]], -2)
+
+    def across(self) -> Float[Tensor, "*b p p"]:
+        """Factor k of a change z outside span[x q]: exp(u + z) changes by z k to first order."""
+        mean = self.outer.function(sinc(self.outer.values / 2), -0.5)[..., : self.p, : self.p]
+        Z = self.inner.turn_less_identity()
+        return mean + mean @ Z
+
+
+class Spectrum(NamedTuple):
+    """A skew-symmetric matrix X = U (-i d) U^*."""
+
+    values: Tensor
+    vectors: Tensor
+    back: Tensor
+
+    @staticmethod
+    def of(X: Float[Tensor, "*b n n"]) -> Spectrum:
+        """Decomposed as the Hermitian matrix i X."""
+        values, vectors = cast("tuple[Tensor, Tensor]", torch.linalg.eigh(1j * X))
+        return Spectrum(values, vectors, conjugate(vectors))
+
+    def function(self, size: Float[Tensor, "*b n"], phase: float) -> Float[Tensor, "*b n n"]:
+        """The real matrix with eigenvalues size exp(i phase d)."""
+        factors = torch.polar(size, phase * self.values)
+        return torch.real((self.vectors * factors.unsqueeze(-2)) @ self.back)
+
+    def turn_less_identity(self) -> Float[Tensor, "*b n n"]:
+        """exp X - I: exp(-i d) - 1 is 2 sin(d / 2) exp(-i d / 2) / i."""
+        factors = torch.polar(2 * torch.sin(self.values / 2), -0.5 * self.values) * -1j
+        return torch.real((self.vectors * factors.unsqueeze(-2)) @ self.back)
+
+    def velocity(self, X: Float[Tensor, "*b n n"], sign: int) -> Float[Tensor, "*b n n"]:
+        """phi(sign ad_X) of a change of X, phi(z) = (e^z - 1) / z.
+
+        The velocity of exp X, seen from before (sign 1) or after (sign -1) the turn; each is the
+        transpose of the other.
+        """
+        gaps = self.values.unsqueeze(-1) - self.values.unsqueeze(-2)
+        factors = torch.polar(sinc(gaps / 2), -0.5 * sign * gaps)
+        inside = self.back @ X.to(self.vectors.dtype) @ self.vectors
+        return torch.real(self.vectors @ (inside * factors) @ self.back)
+
+
+def _generator(A: Float[Tensor, "*b p p"], B: Float[Tensor, "*b r p"]) -> Float[Tensor, "*b m m"]:
+    """[[A, -B^T], [B, 0]]."""
+    zero = torch.zeros_like(B[..., :1]).expand(*B.shape[:-1], B.shape[-2])
+    return torch.cat([torch.cat([A, B], -2), torch.cat([-B.mT, zero], -2)], -1)
+
+
+def minimal_residual(
+    operator: Callable[[Tensor], Tensor],
+    target: Float[Tensor, "b m p"],
+    tolerance: float,
+    limit: int,
+) -> Float[Tensor, "b m p"]:
+    """c with operator(c) = target to a relative tolerance, by generalised conjugate residuals.
+
+    As GMRES (Eisenstat, Elman and Schultz 1983), in at most `limit` applications; operators here
+    are near the identity, so 5 to 20 are enough. All matrices of the batch take the same number.
+    """
+    found, rest = torch.zeros_like(target), target
+    goal = tolerance * _size(target)
+    directions = target.new_zeros(len(target), limit, target[0].numel())
+    images = torch.zeros_like(directions)
+    for k in range(limit):
+        if bool((_size(rest) <= goal).all()):
+            break
+        direction, image = rest.flatten(-2), operator(rest).flatten(-2)
+        for _ in range(2 if k else 0):
+            overlap = image.unsqueeze(-2) @ images[:, :k].mT
+            image = image - (overlap @ images[:, :k]).squeeze(-2)
+            direction = direction - (overlap @ directions[:, :k]).squeeze(-2)
+        length = cast("Tensor", torch.linalg.vector_norm(image, dim=-1, keepdim=True))
+        length = torch.where(length > 0, length, 1)
+        directions[:, k], images[:, k] = direction / length, image / length
+        step = (images[:, k] * rest.flatten(-2)).sum(-1)[:, None, None]
+        found = found + step * directions[:, k].unflatten(-1, target.shape[-2:])
+        rest = rest - step * images[:, k].unflatten(-1, target.shape[-2:])
+    return found
+
+
+def _size(c: Float[Tensor, "b m p"]) -> Float[Tensor, "b 1 1"]:
+    return c.flatten(-2).square().sum(-1).sqrt()[:, None, None]

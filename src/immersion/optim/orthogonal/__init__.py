@@ -1,0 +1,1 @@
+"""What POGO and ManifoldMuon share: stacks of orthonormal columns, and the polar factor."""
