@@ -292,14 +292,12 @@ def test_loops_over_rows_are_the_torch_definition(
     reached = gap(fast[0], -curvature).squeeze(-1)
     monkeypatch.setattr(rows, "FEWEST", 1 << 40)
     slow = (*ball.carry(x, u, v), gap(x, -curvature), ball.inner(x, u, v))
-    # at the edge the length of the vector depends on how the point is rounded
-    edge = reached < 1e3 * torch.finfo(dtype).eps
-    assert 0 < edge.sum() < n // 5
-    rtol = 1e-11 if dtype == torch.float64 else 1e-6
+    # the length of the vector depends on how the point is rounded, at the edge by a factor
+    bound = (50 + 10 / reached) * torch.finfo(dtype).eps
+    assert 0 < (bound > 1).sum() < n // 5
     for a, b in zip(fast, slow, strict=True):
-        size = b.reshape(n, -1).norm(dim=-1)
-        off = (a - b).reshape(n, -1).norm(dim=-1)
-        assert (off <= torch.where(edge, 3, rtol) * size).all()
+        off, size = ((c.reshape(n, -1)).norm(dim=-1) for c in (a - b, b))
+        assert (off <= bound * size).all()
     assert (ball.violation(fast[0]) == 0).all()
 
 

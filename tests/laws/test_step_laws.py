@@ -206,3 +206,16 @@ def test_carry_agrees_with_transport_to_zeroth_order(case: Case) -> None:
         y, w = M.carry(x, t * u, v)
         errors.append(float((w - M.transport(x, y, v)).abs().max()))
     assert errors[1] <= max(0.2 * errors[0], 1e-9 * case.conditioning), errors
+
+
+@every
+def test_a_step_that_is_not_a_number_spoils_its_own_point_only(case: Case) -> None:
+    """One bad gradient must not reach the other rows of a table."""
+    M, x = case.manifold, case.points(4)
+    u, v = case.tangent(x, case.within(x, 0.3), 1), case.tangent(x, 1.0, 2)
+    y, w = M.carry(x, u, v)
+    u[1], u[2] = torch.nan, torch.inf
+    spoiled_y, spoiled_w = M.carry(x, u, v)
+    tolerance = case.tolerance(x.dtype) * (1 + float(y.abs().max())) * (1 + float(w.abs().max()))
+    for ours, theirs in ((spoiled_y, y), (spoiled_w, w)):
+        torch.testing.assert_close(ours[[0, 3]], theirs[[0, 3]], rtol=0, atol=tolerance)

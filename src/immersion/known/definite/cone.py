@@ -16,7 +16,7 @@ from immersion.known.definite.matrix_functions import (
 )
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Bool, Float
     from torch import Tensor
 
 
@@ -37,13 +37,14 @@ def least_ratio(n: int, dtype: torch.dtype) -> float:
 
 def cholesky(x: Float[Tensor, "*b n n"]) -> Float[Tensor, "*b n n"]:
     """Lower factor L of the symmetric part, x = L L^T; NaN where that is not positive definite."""
-    return factor(symmetric(x))
+    L, definite = factor(symmetric(x))
+    return torch.where(definite[..., None, None], L, torch.nan)
 
 
-def factor(x: Float[Tensor, "*b n n"]) -> Float[Tensor, "*b n n"]:
-    """The same of a matrix that is symmetric."""
+def factor(x: Float[Tensor, "*b n n"]) -> tuple[Float[Tensor, "*b n n"], Bool[Tensor, "*b"]]:
+    """Lower factor of a matrix that is symmetric, and whether it is positive definite."""
     L, info = cast("tuple[Tensor, Tensor]", torch.linalg.cholesky_ex(x))
-    return torch.where((info == 0)[..., None, None], L, torch.nan)
+    return L, info == 0
 
 
 def raise_spectrum(x: Float[Tensor, "*b n n"]) -> Float[Tensor, "*b n n"]:

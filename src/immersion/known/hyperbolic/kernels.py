@@ -75,6 +75,28 @@ def gap_rows(x: Rows, c: float, grid: float, least: float, gap: Numbers) -> None
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"reassoc"}, error_model="numpy")
+def _inner_tile(u: Rows, v: Rows, gap: Numbers, start: int, out: Rows) -> None:
+    for i in range(start, start + len(gap)):
+        total = 0.0
+        for j in range(u.shape[1]):
+            total += np.float64(u[i, j]) * np.float64(v[i, j])
+        scale = 2 / gap[i - start]
+        out[i] = total * scale * scale
+
+
+@numba.njit(cache=True, nogil=True)
+def inner_rows(x: Rows, u: Rows, v: Rows, c: float, grid: float, least: float, out: Rows) -> None:
+    """4 <u, v> / gap^2 of each row."""
+    square, rest, gap = np.empty(TILE), np.empty(TILE), np.empty(TILE)
+    for start in range(0, len(x), TILE):
+        stop = min(start + TILE, len(x))
+        tile = gap[: stop - start]
+        _squares(x, start, stop, grid, square, rest)
+        _gaps(square, rest, c, least, tile)
+        _inner_tile(u, v, tile, start, out)
+
+
+@numba.njit(cache=True, nogil=True, fastmath={"reassoc"}, error_model="numpy")
 def _products(x: Rows, u: Rows, v: Rows, start: int, stop: int, dots: Numbers) -> None:
     """<u, u>, <x, u>, <x, v> and <u, v> of each row."""
     for i in range(start, stop):

@@ -81,8 +81,17 @@ class PoincareBall(HyperbolicSpace):
         self, x: Float[Tensor, "*b n"], u: Float[Tensor, "*b n"], v: Float[Tensor, "*b n"]
     ) -> Float[Tensor, "*b"]:
         """4 <u, v> / (1 - c|x|^2)^2."""
-        scale = (2 / gap(x, self.sharpness)).square()
-        return (scale.to(u.dtype) * (u * v).sum(-1, keepdim=True)).squeeze(-1)
+        c = self.sharpness
+        rows = as_rows(x, u, v)
+        if rows is not None and isinstance(c, float):
+            from immersion.known.hyperbolic.kernels import inner_rows  # numba takes 0.3 s to import
+
+            products = torch.empty(u.shape[:-1], dtype=u.dtype)
+            out = products.view(-1).numpy()
+            inner_rows(rows[0], rows[1], rows[2], c, split_grid(c), least_gap(x.dtype), out)
+            return products
+        scale = (2 / gap(x, c)).square()
+        return (scale * (u * v).sum(-1, keepdim=True)).squeeze(-1).to(u.dtype)
 
     def proj(self, x: Float[Tensor, "*b n"]) -> Float[Tensor, "*b n"]:
         """x, shortened to norm (1 - 4 eps)/sqrt(c) where it is longer; eps of its dtype."""

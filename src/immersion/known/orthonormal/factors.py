@@ -120,6 +120,8 @@ def per_area(
     bend: Float[Tensor, "*b"],
 ) -> Float[Tensor, "*b"]:
     """bend / (|u|^2 |v|^2 - <u, v>^2), zero where u and v are parallel to rounding."""
+    if metric.dim < 2:
+        return torch.zeros_like(bend)
     squares = metric.inner(x, u, u) * metric.inner(x, v, v)
     area = squares - metric.inner(x, u, v).square()
     spanned = area > 64 * torch.finfo(area.dtype).eps * squares

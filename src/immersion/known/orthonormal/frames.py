@@ -109,16 +109,23 @@ class Frames(CurvedManifold):
     def exp(
         self, x: Float[Tensor, "*b n p"], u: Float[Tensor, "*b n p"]
     ) -> Float[Tensor, "*b n p"]:
-        """[x q] exp([[2 beta A, -B^T], [B, 0]]) [I; 0] exp((1 - 2 beta) A), u = x A + q B.
+        """End of the geodesic with velocity u = x A + q B, in closed form.
 
-        beta is 1 for the Euclidean metric and 1/2 for the canonical one.
+        [x q] exp([[2 beta A, -B^T], [B, 0]]) [I; 0] exp((1 - 2 beta) A); beta is 1 for the Euclidean metric and 1/2 for the canonical one.
         """
         return geodesic_step(x, u, self._beta)
 
     def log(
         self, x: Float[Tensor, "*b n p"], y: Float[Tensor, "*b n p"]
     ) -> Float[Tensor, "*b n p"]:
-        """Inverse of `exp`, by Newton's method on 2p x 2p matrices (`stiefel_log`)."""
+        """Inverse of `exp`, by iterations on 2p x 2p matrices, in float64 inside.
+
+        The error is about 1e-14 within 0.9 of the injectivity radius. Further away the geodesic
+        found need not be the shortest, and where the iterations give up their last state is
+        returned: finite, and `exp` tells. It costs O(n p^2) and 4 to 15 decompositions of 2p x 2p
+        matrices; a gradient costs one linear system more, solved by 10 to 40 applications of
+        O(p^3). Gradients of first order only; those of `dist` of second.
+        """
         return stiefel_log(x, y, self._beta)
 
     def dist(self, x: Float[Tensor, "*b n p"], y: Float[Tensor, "*b n p"]) -> Float[Tensor, "*b"]:

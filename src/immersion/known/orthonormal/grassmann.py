@@ -221,20 +221,23 @@ def _chebyshev(function: Callable[[float], float], degree: int) -> list[float]:
     """Coefficients of the Chebyshev series on [0, 1]."""
     angles = [math.pi * (k + 0.5) / 64 for k in range(64)]
     values = [function((1 + math.cos(angle)) / 2) for angle in angles]
+    pairs = list(zip(values, angles, strict=True))
     return [
-        (1 if j == 0 else 2)
-        / 64
-        * math.fsum(v * math.cos(j * a) for v, a in zip(values, angles, strict=True))
+        (2 if j else 1) / 64 * math.fsum(value * math.cos(j * angle) for value, angle in pairs)
         for j in range(degree + 1)
     ]
 
 
+def _angle_over_sine(cosine: float) -> float:
+    return math.acos(cosine) / math.sqrt(1 - cosine * cosine)
+
+
 #: The series of t / sin t in cos t: its singularity at -1 makes each term 5.8 times smaller.
-_SERIES = _chebyshev(lambda c: math.acos(c) / math.sqrt(1 - c * c), 21)
+_SERIES = _chebyshev(_angle_over_sine, 21)
 
 
 def _theta_over_sine(cosines: Float[Tensor, "*b p p"]) -> Float[Tensor, "*b p p"]:
-    """f(c), f(cos t) = t / sin t, for symmetric c with eigenvalues in [0, 1], by Clenshaw's rule."""
+    """f(c), f(cos t) = t / sin t, for symmetric c of eigenvalues in [0, 1], by Clenshaw's rule."""
     eye = torch.eye(cosines.shape[-1], dtype=cosines.dtype, device=cosines.device)
     double = 4 * cosines - 2 * eye
     after, term = torch.zeros_like(cosines), _SERIES[-1] * eye.expand_as(cosines)

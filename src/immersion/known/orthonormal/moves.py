@@ -36,10 +36,9 @@ def step(
 
 
 def cayley(x: Float[Tensor, "*b n p"], u: Float[Tensor, "*b n p"]) -> Float[Tensor, "*b n p"]:
-    """(I - W/2)^-1 (I + W/2) x, with W the skew n x n matrix that moves x by u and its complement
-    least (Wen and Yin 2013, doi 10.1007/s10107-012-0584-1).
+    """(I - W/2)^-1 (I + W/2) x, for the skew W that moves x by u and moves nothing across [x u].
 
-    As (I - W/2)^-1 x = x a + w a / 2 with (I - A/2 + w^T w / 4) a = I, one p x p system is enough;
+    Wen and Yin 2013, doi 10.1007/s10107-012-0584-1. As (I - W/2)^-1 x = x a + w a / 2 with (I - A/2 + w^T w / 4) a = I, one p x p system is enough;
     its symmetric part is at least I, so it is never singular.
     """
     A = x.mT @ u
@@ -52,9 +51,9 @@ def cayley(x: Float[Tensor, "*b n p"], u: Float[Tensor, "*b n p"]) -> Float[Tens
 def geodesic_step(
     x: Float[Tensor, "*b n p"], u: Float[Tensor, "*b n p"], beta: float
 ) -> Float[Tensor, "*b n p"]:
-    """End of the geodesic: [x q] exp([[2 beta A, -B^T], [B, 0]]) [I; 0] exp((1 - 2 beta) A), w = q B.
+    """End of the geodesic [x q] exp([[2 beta A, -B^T], [B, 0]]) [I; 0] exp((1 - 2 beta) A).
 
-    beta = 1 is the Euclidean metric and beta = 1/2 the canonical one (Edelman, Arias and Smith
+    w = q B with q orthonormal; beta = 1 is the Euclidean metric and beta = 1/2 the canonical one (Edelman, Arias and Smith
     1998, arXiv physics/9806030, section 2; the family in Zimmermann and Hueper 2022, arXiv
     2103.12046). The similarity diag(I, B / s) makes it a function of w^T w, which needs no
     factor q; the scalar s balances the blocks.
@@ -97,9 +96,9 @@ def _geodesic(
     x: Float[Tensor, "*b n p"], u: Float[Tensor, "*b n p"], beta: float
 ) -> tuple[Float[Tensor, "*b n p"], Float[Tensor, "*b n p"]]:
     """End and velocity there, for p < n."""
-    A = x.mT @ u
-    w = u - x @ A
-    A = skew(A)
+    along = x.mT @ u
+    w = u - x @ along
+    A = skew(along)
     p = A.shape[-1]
     size = safe_length(w.detach().flatten(-2))[..., None, None]
     size = torch.where(size > 0, size, 1)

@@ -1,4 +1,4 @@
-"""Operators of torch whose inside, or whose derivative, automatic differentiation should not see."""
+"""Operators of torch whose inside automatic differentiation and compilation should not see."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def batched_operator(
     """`numeric` as one opaque operator, so that its inside may look at values.
 
     Iterations that stop when they have converged break a graph of `torch.compile` and fail under
-    `torch.func.vmap`; an operator does neither. Its derivative is given, and not that of its inside.
+    `torch.func.vmap`; an operator does neither. Its derivative is given, not found inside.
 
     Args:
         name: unique name, after "immersion::".
@@ -105,13 +105,13 @@ def batched_operator(
     }
     if forward is not None:
         parts["jvp"] = staticmethod(push)
-    function = type(name, (torch.autograd.Function,), parts)
+    function = cast("Callable[..., Any]", type(name, (torch.autograd.Function,), parts).apply)
 
     def call(*arguments: Any) -> Any:
         # Transforms of torch.func need a Function, and fail on operators with a derivative. Dynamo
         # needs an operator: it refuses Functions with forward mode, and instantiates the others,
         # which torch itself warns against.
-        return (traced if torch.compiler.is_compiling() else function.apply)(*arguments)
+        return (traced if torch.compiler.is_compiling() else function)(*arguments)
 
     return call
 

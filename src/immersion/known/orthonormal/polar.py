@@ -81,9 +81,9 @@ def _by_products(a: Float[Tensor, "*b n p"]) -> Float[Tensor, "*b n p"]:
     if a.numel() == 0:
         return a.clone()
     e = _excess(a)
-    rest = float(cast("Tensor", torch.linalg.matrix_norm(e)).amax())
-    if not math.isfinite(rest):
-        return a * math.nan
+    # A matrix that is not finite stays so by itself and decides nothing for the others.
+    norms = cast("Tensor", torch.linalg.matrix_norm(e))
+    rest = float(torch.nan_to_num(norms, nan=0, posinf=0).amax())
     tiny = torch.finfo(a.dtype).eps / 16
     degree = _degree(rest, tiny)
     if degree is None:

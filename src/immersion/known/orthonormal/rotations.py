@@ -23,12 +23,11 @@ if TYPE_CHECKING:
 @final
 @dataclass(frozen=True)
 class Rotations(CurvedManifold):
-    """SO(n): orthogonal n x n matrices of determinant 1, under the metric tr(u^T v) of the ambient space.
+    """SO(n): orthogonal n x n matrices of determinant 1, under the ambient metric tr(u^T v).
 
-    The usual metric of optimisation on matrices: a turn by the angle t in one plane has length
-    sqrt(2) |t|, and dist(x, y) is sqrt(2) times the length of the angles of x^T y. (With
-    tr(u^T v) / 2 it would be the angles themselves: `Scaled(Rotations(n), 0.5)`... ). Tangent vectors at x are x w with w skew-symmetric. All
-    methods cost O(n^3).
+    A turn by the angle t in one plane has length sqrt(2) |t| under this metric, and dist(x, y) is
+    sqrt(2) times the length of the vector of angles of x^T y; for angles themselves, divide by
+    sqrt(2). Tangent vectors at x are x w with w skew-symmetric. All methods cost O(n^3).
 
     Args:
         n: size of the matrices, at least 2.
@@ -145,13 +144,13 @@ class Rotations(CurvedManifold):
     def exp(
         self, x: Float[Tensor, "*b n n"], u: Float[Tensor, "*b n n"]
     ) -> Float[Tensor, "*b n n"]:
-        """x exp(x^T u)."""
+        """End of the geodesic x exp(x^T u)."""
         return geodesic_step(x, u, 0.5)
 
     def log(
         self, x: Float[Tensor, "*b n n"], y: Float[Tensor, "*b n n"]
     ) -> Float[Tensor, "*b n n"]:
-        """x log(x^T y), angles in (-pi, pi], accurate up to pi.
+        """Velocity of the shortest geodesic to y, x log(x^T y), for angles up to pi.
 
         Rotations by pi itself have two shortest geodesics in each such plane; one is chosen, always
         the same. The gradient is finite there, and differentiates once.

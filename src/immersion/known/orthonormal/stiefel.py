@@ -85,9 +85,9 @@ class Stiefel(Frames):
     def sectional_curvature(
         self, x: Float[Tensor, "*b n p"], u: Float[Tensor, "*b n p"], v: Float[Tensor, "*b n p"]
     ) -> Float[Tensor, "*b"]:
-        """(tr(u^T u v^T v) - |sym(u^T v)|^2) / area: the equation of Gauss, with II = -x sym(u^T v).
+        """(tr(u^T u v^T v) - |sym(u^T v)|^2) / area, by the equation of Gauss.
 
-        The area is |u|^2 |v|^2 - <u, v>^2.
+        The second fundamental form is -x sym(u^T v), the area |u|^2 |v|^2 - <u, v>^2.
         """
         mixed = sym(u.mT @ v)
         bend = product(u.mT @ u, v.mT @ v) - product(mixed, mixed)

@@ -126,14 +126,16 @@ def minimal_residual(
     As GMRES (Eisenstat, Elman and Schultz 1983), in at most `limit` applications; operators here
     are near the identity, so 5 to 20 are enough. All matrices of the batch take the same number.
     """
-    found, rest = torch.zeros_like(target), target
+    rest: Tensor = target
+    found = torch.zeros_like(target)
     goal = tolerance * _size(target)
     directions = target.new_zeros(len(target), limit, target[0].numel())
     images = torch.zeros_like(directions)
     for k in range(limit):
         if bool((_size(rest) <= goal).all()):
             break
-        direction, image = rest.flatten(-2), operator(rest).flatten(-2)
+        direction: Tensor = rest.flatten(-2)
+        image = operator(rest).flatten(-2)
         for _ in range(2 if k else 0):
             overlap = image.unsqueeze(-2) @ images[:, :k].mT
             image = image - (overlap @ images[:, :k]).squeeze(-2)

@@ -102,11 +102,11 @@ def _complex_structure(
     extra[..., even + 1, even] = 64 * n * torch.finfo(w.dtype).eps * way
     w = w + torch.where(where, extra - extra.mT, 0)
     values, vectors = cast("tuple[Tensor, Tensor]", torch.linalg.eigh(1j * w))
-    J = (vectors @ (values.sign().unsqueeze(-1) * conjugate(vectors))).imag
-    J = torch.where(where, J, 0)
+    structure = (vectors @ (values.sign().unsqueeze(-1) * conjugate(vectors))).imag
+    structure = torch.where(where, structure, 0)
     for _ in range(6):
-        J = 1.5 * J + 0.5 * J @ J @ J
-    return J
+        structure = 1.5 * structure + 0.5 * structure @ structure @ structure
+    return structure
 
 
 def _adjoint(L: Tensor, g: Tensor) -> Tensor:

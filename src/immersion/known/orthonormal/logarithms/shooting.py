@@ -3,8 +3,8 @@
 Canonical metric. The frame V = [x q]^T y is completed to a rotation [V V'] whose logarithm has a
 lower right block C of zero. Turning V' by exp(G) changes C by F(G) = G + ..., in which ad(log)
 acts through (z/2) coth(z/2). Zimmermann (2017, arXiv 1604.05054) takes F(G) = G, and Zimmermann
-and Hueper (2022, arXiv 2103.12046) the next term, a Sylvester equation. Where A = 0 all terms can be
-summed: in the singular vectors of B, F multiplies by (h(s_i - s_j) + h(s_i + s_j)) / 2, with
+and Hueper (2022, arXiv 2103.12046) the next term, a Sylvester equation. Where A = 0 all terms can
+be summed: in the singular vectors of B, F multiplies by (h(s_i - s_j) + h(s_i + s_j)) / 2, with
 h(t) = (t/2) cot(t/2). Dividing by that needs 7 to 10 steps at 0.9 of the injectivity radius, where
 the Sylvester equation needs 10 to 24 and F(G) = G 22 to 69 (`accuracy/stiefel_log.py`).
 
@@ -36,11 +36,11 @@ ROUNDING = 2e-15
 def canonical_exponent(less: Float[Tensor, "b m p"]) -> Float[Tensor, "b m p"]:
     """c = [A; B] that reaches V = [I; 0] + less under the canonical metric."""
     p = less.shape[-1]
-    D = _completion(less)
-    L = _log(D)
+    rotation = _completion(less)
+    log = _log(rotation)
     for _ in range(CANONICAL_LIMIT):
-        B, C = L[..., p:, :p], L[..., p:, p:]
-        if bool((_size(C) <= ROUNDING * _size(L)).all()):
+        B, C = log[..., p:, :p], log[..., p:, p:]
+        if bool((_size(C) <= ROUNDING * _size(log)).all()):
             break
         squares, R = symmetric_eigen(B @ B.mT)
         s = squares.clamp_min(0).sqrt()
@@ -50,15 +50,17 @@ def canonical_exponent(less: Float[Tensor, "b m p"]) -> Float[Tensor, "b m p"]:
         G = skew(R @ ((R.mT @ C @ R) / factor) @ R.mT)
         # exp(-G) - I, to the third order that a correction needs, and exactly orthogonal
         turn = -cast("Tensor", torch.linalg.solve(identity(G) + G / 2, G))
-        D = torch.cat([D[..., :p], D[..., p:] + D[..., p:] @ turn + _lower(turn, p)], -1)
-        L = _log(D)
-    return L[..., :p]
+        right = rotation[..., p:]
+        right = right + right @ turn + torch.nn.functional.pad(turn, (0, 0, p, 0))
+        rotation = torch.cat([less, right], -1)
+        log = _log(rotation)
+    return log[..., :p]
 
 
 def euclidean_exponent(
     less: Float[Tensor, "b m p"], c: Float[Tensor, "b m p"]
 ) -> Float[Tensor, "b m p"]:
-    """c = [A; B] that reaches V = [I; 0] + less under the Euclidean metric, from the canonical c."""
+    """The same under the Euclidean metric, from the canonical c."""
     for beta in (0.75, 1.0):
         c = _newton(less, c, beta)
     return c
@@ -106,10 +108,6 @@ def _log(D: Float[Tensor, "b m m"]) -> Float[Tensor, "b m m"]:
         return log_of_rotation(D)
     f = theta_over_sine((1 + values).clamp_max(1))
     return skew(skew(D) @ (vectors * f.unsqueeze(-2)) @ vectors.mT)
-
-
-def _lower(turn: Float[Tensor, "b r r"], p: int) -> Float[Tensor, "b m r"]:
-    return torch.nn.functional.pad(turn, (0, 0, p, 0))
 
 
 def _half_cotangent(t: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:

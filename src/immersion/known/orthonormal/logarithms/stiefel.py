@@ -78,8 +78,7 @@ def _frame_across(
     p = x.shape[-1]
     size = safe_length(w.flatten(-2))[:, None, None]
     size = torch.where(size > 0, size, 1)
-    factors = torch.linalg.qr(torch.cat([x, w / size], -1))
-    q, r = cast("tuple[Tensor, Tensor]", factors)
+    q, r = cast("tuple[Tensor, Tensor]", torch.linalg.qr(torch.cat([x, w / size], -1)))
     return q[..., p:], r[..., p:, p:] * size
 
 
