@@ -104,7 +104,7 @@ class FixedRank(Manifold):
     def proj(self, x: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b m n"]:
         """The r largest singular values and their vectors.
 
-        Singular values below 10 max(m, n) eps of the largest are raised to twice that, since a
+        Singular values below 10 sqrt(m + n) eps of the largest are raised to twice that, since a
         matrix of lower rank has no nearest point; of the zero matrix they become 1.
         """
         return _truncated(x, _leading(x, self.rank, min(self.m, self.n)))
@@ -175,7 +175,7 @@ class FixedRank(Manifold):
     def violation(self, x: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b"]:
         """Norm of the singular values beyond r, relative to the largest; 1 more if rank is missing.
 
-        Rank is missing where the r-th is below 10 max(m, n) eps of the largest. Relative, because
+        Rank is missing where the r-th is below 10 sqrt(m + n) eps of the largest. Relative, because
         the set has no scale of its own. NaN has NaN.
         """
         safe, finite = finite_part(x)
@@ -183,8 +183,7 @@ class FixedRank(Manifold):
         largest = values[..., 0]
         rest = safe_sqrt(values[..., self.rank :].square().sum(-1))
         relative = rest / torch.where(largest > 0, largest, 1)
-        least = 10 * max(self.m, self.n) * torch.finfo(x.dtype).eps
-        missing = values[..., self.rank - 1] <= least * largest
+        missing = values[..., self.rank - 1] <= _least_ratio(self.m, self.n, x.dtype) * largest
         return torch.where(finite[..., 0, 0], relative + missing.to(x.dtype), torch.nan)
 
 
@@ -221,6 +220,11 @@ def _turned(start: Tensor, end: Tensor, v: Tensor) -> Tensor:
     halfway = orthonormal_columns(start + nearest)
     v = v - 2 * (start @ (start.mT @ v))
     return v - 2 * (halfway @ (halfway.mT @ v))
+
+
+def _least_ratio(m: int, n: int, dtype: torch.dtype) -> float:
+    """Least over largest singular value below which rank counts as missing: rounding."""
+    return 10 * math.sqrt(m + n) * torch.finfo(dtype).eps
 
 
 def _leading(x: Tensor, rank: int, most: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -270,8 +274,8 @@ def _truncated(x: Tensor, leading: tuple[Tensor, Tensor, Tensor]) -> Tensor:
 
 def _joined(U: Tensor, values: Tensor, V: Tensor) -> Tensor:
     """U diag(values) V^T, where values that are zero to rounding are raised."""
-    least = 10 * max(U.shape[-2], V.shape[-2]) * torch.finfo(U.dtype).eps
     largest = values[..., :1]
+    least = _least_ratio(U.shape[-2], V.shape[-2], U.dtype)
     raised = torch.where(least * largest < values, values, 2 * least * largest)
     return (U * torch.where(largest == 0, 1, raised).unsqueeze(-2)) @ V.mT
 

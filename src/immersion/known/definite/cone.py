@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -10,6 +11,7 @@ from immersion.core.errors import InputError
 from immersion.known.definite.matrix_functions import (
     Spectrum,
     eigenvalues,
+    finite_part,
     matrix_function,
     spectrum,
     symmetric,
@@ -27,12 +29,12 @@ def require_size(name: str, n: int) -> None:
 
 
 def least_ratio(n: int, dtype: torch.dtype) -> float:
-    """Least over largest eigenvalue, 10 n eps, below which a matrix counts as singular.
+    """Least over largest eigenvalue, 10 sqrt(n) eps, below which a matrix counts as singular.
 
-    Rounding the entries of a matrix moves its eigenvalues by up to n eps of the largest, so a
-    Cholesky factor exists above it, and a matrix cannot be told from a singular one below.
+    Rounding the entries of a matrix moves its eigenvalues by about sqrt(n) eps of the largest:
+    below, a matrix cannot be told from a singular one, and may have no Cholesky factor.
     """
-    return 10 * n * torch.finfo(dtype).eps
+    return 10 * math.sqrt(n) * torch.finfo(dtype).eps
 
 
 def cholesky(x: Float[Tensor, "*b n n"]) -> Float[Tensor, "*b n n"]:
@@ -69,15 +71,16 @@ def distance_from_cone(x: Float[Tensor, "*b n n"]) -> Float[Tensor, "*b"]:
     All in units of the largest absolute eigenvalue, because the cone has no scale of its own. So a
     definite matrix has its asymmetry, a singular one about 1, the matrix -I has 2, and NaN has NaN.
     """
-    finite = torch.isfinite(x).all(-1).all(-1)
-    safe = torch.where(finite[..., None, None], x, torch.zeros_like(x))
+    safe, finite = finite_part(x)
     values = eigenvalues(symmetric(safe))
     size = safe.abs().amax((-2, -1))
     unit = torch.where(size > 0, torch.maximum(values.abs().amax(-1), size), 1)
     least = values[..., 0] / unit
     definite = least > least_ratio(x.shape[-1], x.dtype)
     asymmetry = (safe - safe.mT).abs().amax((-2, -1)) / unit
-    return torch.where(finite, asymmetry + torch.where(definite, 0, 1 - least), torch.nan)
+    return torch.where(
+        finite[..., 0, 0], asymmetry + torch.where(definite, 0, 1 - least), torch.nan
+    )
 
 
 def normal_matrices(

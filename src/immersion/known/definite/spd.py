@@ -104,7 +104,7 @@ class SPD(CurvedManifold):
         return (first * second).sum((-2, -1))
 
     def proj(self, x: Float[Tensor, "*b n n"]) -> Float[Tensor, "*b n n"]:
-        """Symmetric part, with eigenvalues raised to 20 n eps times the largest in absolute value.
+        """Symmetric part, eigenvalues raised to 20 sqrt(n) eps times the largest in absolute value.
 
         The zero matrix goes to the identity.
         """
@@ -193,7 +193,7 @@ class SPD(CurvedManifold):
         """Largest |x - x^T|, plus 1 - (least eigenvalue) where x is not definite to rounding.
 
         Both relative to the largest absolute eigenvalue: 1 is a singular matrix, 2 is -I. Singular
-        is what has its least eigenvalue below 10 n eps of the largest.
+        is what has its least eigenvalue below 10 sqrt(n) eps of the largest.
         """
         return distance_from_cone(x)
 
