@@ -111,7 +111,8 @@ class Frames(CurvedManifold):
     ) -> Float[Tensor, "*b n p"]:
         """End of the geodesic with velocity u = x A + q B, in closed form.
 
-        [x q] exp([[2 beta A, -B^T], [B, 0]]) [I; 0] exp((1 - 2 beta) A); beta is 1 for the Euclidean metric and 1/2 for the canonical one.
+        [x q] exp([[2 beta A, -B^T], [B, 0]]) [I; 0] exp((1 - 2 beta) A), where beta is 1 for the
+        Euclidean metric and 1/2 for the canonical one.
         """
         return geodesic_step(x, u, self._beta)
 

@@ -38,8 +38,9 @@ def step(
 def cayley(x: Float[Tensor, "*b n p"], u: Float[Tensor, "*b n p"]) -> Float[Tensor, "*b n p"]:
     """(I - W/2)^-1 (I + W/2) x, for the skew W that moves x by u and moves nothing across [x u].
 
-    Wen and Yin 2013, doi 10.1007/s10107-012-0584-1. As (I - W/2)^-1 x = x a + w a / 2 with (I - A/2 + w^T w / 4) a = I, one p x p system is enough;
-    its symmetric part is at least I, so it is never singular.
+    As (I - W/2)^-1 x = x a + w a / 2 with (I - A/2 + w^T w / 4) a = I, one p x p system is enough,
+    where Wen and Yin (2013, doi 10.1007/s10107-012-0584-1) have one of 2p x 2p; its symmetric part
+    is at least I, so it is never singular.
     """
     A = x.mT @ u
     w = u - x @ A
@@ -53,9 +54,9 @@ def geodesic_step(
 ) -> Float[Tensor, "*b n p"]:
     """End of the geodesic [x q] exp([[2 beta A, -B^T], [B, 0]]) [I; 0] exp((1 - 2 beta) A).
 
-    w = q B with q orthonormal; beta = 1 is the Euclidean metric and beta = 1/2 the canonical one (Edelman, Arias and Smith
-    1998, arXiv physics/9806030, section 2; the family in Zimmermann and Hueper 2022, arXiv
-    2103.12046). The similarity diag(I, B / s) makes it a function of w^T w, which needs no
+    w = q B with q orthonormal; beta = 1 is the Euclidean metric and beta = 1/2 the canonical one
+    (Edelman, Arias and Smith 1998, arXiv physics/9806030, section 2; the family in Zimmermann and
+    Hueper 2022, arXiv 2103.12046). The similarity diag(I, B / s) makes it a function of w^T w, which needs no
     factor q; the scalar s balances the blocks.
     """
     if x.shape[-2] == x.shape[-1]:

@@ -144,13 +144,13 @@ class Rotations(CurvedManifold):
     def exp(
         self, x: Float[Tensor, "*b n n"], u: Float[Tensor, "*b n n"]
     ) -> Float[Tensor, "*b n n"]:
-        """End of the geodesic x exp(x^T u)."""
+        """End of the geodesic with velocity u, x exp(w) with w = x^T u."""
         return geodesic_step(x, u, 0.5)
 
     def log(
         self, x: Float[Tensor, "*b n n"], y: Float[Tensor, "*b n n"]
     ) -> Float[Tensor, "*b n n"]:
-        """Velocity of the shortest geodesic to y, x log(x^T y), for angles up to pi.
+        """Velocity of the shortest geodesic to y: x times the principal logarithm of x^T y.
 
         Rotations by pi itself have two shortest geodesics in each such plane; one is chosen, always
         the same. The gradient is finite there, and differentiates once.

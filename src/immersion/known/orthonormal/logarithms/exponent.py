@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 import torch
 
+from immersion.core.linalg import length
 from immersion.core.scalars import sinc
 from immersion.known.orthonormal.factors import conjugate, skew
 
@@ -126,28 +127,23 @@ def minimal_residual(
     As GMRES (Eisenstat, Elman and Schultz 1983), in at most `limit` applications; operators here
     are near the identity, so 5 to 20 are enough. All matrices of the batch take the same number.
     """
-    rest: Tensor = target
-    found = torch.zeros_like(target)
-    goal = tolerance * _size(target)
-    directions = target.new_zeros(len(target), limit, target[0].numel())
+    rest = target.flatten(-2)
+    found = torch.zeros_like(rest)
+    goal = tolerance * length(rest)
+    directions = rest.new_zeros(len(rest), limit, rest.shape[-1])
     images = torch.zeros_like(directions)
     for k in range(limit):
-        if bool((_size(rest) <= goal).all()):
+        if bool((length(rest) <= goal).all()):
             break
-        direction: Tensor = rest.flatten(-2)
-        image = operator(rest).flatten(-2)
+        direction, image = rest, operator(rest.reshape(target.shape)).flatten(-2)
         for _ in range(2 if k else 0):
             overlap = image.unsqueeze(-2) @ images[:, :k].mT
             image = image - (overlap @ images[:, :k]).squeeze(-2)
             direction = direction - (overlap @ directions[:, :k]).squeeze(-2)
-        length = cast("Tensor", torch.linalg.vector_norm(image, dim=-1, keepdim=True))
-        length = torch.where(length > 0, length, 1)
-        directions[:, k], images[:, k] = direction / length, image / length
-        step = (images[:, k] * rest.flatten(-2)).sum(-1)[:, None, None]
-        found = found + step * directions[:, k].unflatten(-1, target.shape[-2:])
-        rest = rest - step * images[:, k].unflatten(-1, target.shape[-2:])
-    return found
-
-
-def _size(c: Float[Tensor, "b m p"]) -> Float[Tensor, "b 1 1"]:
-    return c.flatten(-2).square().sum(-1).sqrt()[:, None, None]
+        size = length(image).unsqueeze(-1)
+        size = torch.where(size > 0, size, 1)
+        directions[:, k], images[:, k] = direction / size, image / size
+        step = (images[:, k] * rest).sum(-1, keepdim=True)
+        found = found + step * directions[:, k]
+        rest = rest - step * images[:, k]
+    return found.reshape(target.shape)

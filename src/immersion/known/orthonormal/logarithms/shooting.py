@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
-from immersion.core.linalg import symmetric_eigen
+from immersion.core.linalg import length, symmetric_eigen
 from immersion.known.orthonormal.factors import identity, skew, sym
 from immersion.known.orthonormal.logarithms.exponent import Exponent, minimal_residual
 from immersion.known.orthonormal.logarithms.rotation import log_of_rotation, theta_over_sine
@@ -119,4 +119,4 @@ def _half_cotangent(t: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
 
 
 def _size(c: Float[Tensor, "b m p"]) -> Float[Tensor, "b 1 1"]:
-    return c.flatten(-2).square().sum(-1).sqrt()[:, None, None]
+    return length(c.flatten(-2))[:, None, None]
