@@ -86,8 +86,41 @@ def same_neighbors_everywhere(output: str) -> None:
     assert numbers(output, "normal, far from 0")[-1] > 1000
 
 
+def along_or_back(output: str) -> None:
+    excess = {
+        way: numbers(output, f"{way} excess ")[0]
+        for way in ("along      SGD ", "back       SGD ", "along      Adam", "back       Adam")
+    }
+    assert max(excess.values()) < 0.6, "every way does learn"
+    assert excess["along      Adam"] < 0.5 * excess["back       Adam"]
+    assert numbers(output, "random (null)   excess ")[0] > 1.5
+    for way in ("along      SGD ", "along      Adam"):
+        assert numbers(output, f"{way} excess ")[-1] < 1e-6, "float32 points stay on the manifold"
+    for way in ("penalty    SGD ", "penalty    Adam"):
+        assert numbers(output, f"{way} excess ")[-1] > 0.1, "a penalty does not keep them there"
+
+
+def your_own_manifold(output: str) -> None:
+    power = "error falls with the power"
+    assert 1.9 < numbers(output, f"retraction against x + u      {power}")[0] < 2.1
+    assert 1.9 < numbers(output, f"cost along the retraction     {power}")[0] < 2.1
+    assert 0.9 < numbers(output, f"without the metric (null)     {power}")[0] < 1.1
+    for method in ("RiemannianAdam", "minimize, trust region"):
+        _, above, off = numbers(output, method)
+        assert abs(above) < 1e-8 and off < 1e-12
+    assert numbers(output, "torch Adam (null)")[2] > 0.5
+
+
+def wordnet_mammals(output: str) -> None:
+    rank, precision, _ = numbers(output, "hyperbolic  ")
+    assert rank < 1.26 and precision > 0.927
+    for null in ("Euclidean (null)", "hyperbolic, permuted (null)"):
+        assert numbers(output, null)[0] > 2 * rank
+
+
 HOLDS, NOT = "holds", "does not hold"
 EXPECTED: dict[str, tuple[list[str], Callable[[str], None]]] = {
+    "along_or_back": ([NOT, HOLDS], along_or_back),
     "audit_your_own_model": ([HOLDS], audit_your_own_model),
     "convolutions_are_local": ([HOLDS], convolutions_are_local),
     "digit_manifolds": ([HOLDS], digit_manifolds),
@@ -95,6 +128,8 @@ EXPECTED: dict[str, tuple[list[str], Callable[[str], None]]] = {
     "off_the_data": ([HOLDS, NOT], off_the_data),
     "same_neighbors_everywhere": ([HOLDS], same_neighbors_everywhere),
     "sphere_and_fold": ([HOLDS], sphere_and_fold),
+    "wordnet_mammals": ([HOLDS], wordnet_mammals),
+    "your_own_manifold": ([HOLDS], your_own_manifold),
 }
 
 

@@ -6,14 +6,14 @@ import copy
 
 import pytest
 import torch
-from immersion.known.orthonormal.stiefel import Stiefel
-from immersion.optim.adam import RiemannianAdam
-from immersion.optim.minimize import minimize
-from immersion.optim.sgd import RiemannianSGD
 from torch import nn
 
 from immersion.known.constraints import constrain_, constraints
+from immersion.known.orthonormal.stiefel import Stiefel
 from immersion.known.sphere import Sphere
+from immersion.optim.adam import RiemannianAdam
+from immersion.optim.minimize import minimize
+from immersion.optim.sgd import RiemannianSGD
 from laws.case import Case
 from laws.every import every
 from laws.methods import arguments, methods
