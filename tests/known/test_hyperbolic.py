@@ -288,10 +288,10 @@ def test_loops_over_rows_are_the_torch_definition(
     u[::7] *= 30  # to the boundary
     x[5], u[7], v[9] = 0, 0, 0
     assert rows.as_rows(x, u, v) is not None
-    fast = (*ball.carry(x, u, v), gap(x, -curvature), ball.inner(x, u, v))
+    fast = (*ball.carry(x, u, v), gap(x, -curvature), ball.inner(x, u, u))
     reached = gap(fast[0], -curvature).squeeze(-1)
     monkeypatch.setattr(rows, "FEWEST", 1 << 40)
-    slow = (*ball.carry(x, u, v), gap(x, -curvature), ball.inner(x, u, v))
+    slow = (*ball.carry(x, u, v), gap(x, -curvature), ball.inner(x, u, u))
     # the length of the vector depends on how the point is rounded, at the edge by a factor
     bound = (50 + 10 / reached) * torch.finfo(dtype).eps
     assert 0 < (bound > 1).sum() < n // 5

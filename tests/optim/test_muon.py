@@ -301,6 +301,19 @@ def test_stacked_is_one_at_a_time() -> None:
         torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
 
 
+def test_nan_in_a_gradient_reaches_its_own_matrix_only() -> None:
+    torch.manual_seed(0)
+    layers = nn.ModuleList(nn.Linear(4, 6, bias=False, **DOUBLE) for _ in range(3))
+    for layer in layers:
+        constrain_(layer, "weight", Stiefel)
+        layer.weight.grad = torch.randn(6, 4, **DOUBLE)
+    layers[1].weight.grad[2, 3] = torch.nan
+    ManifoldMuon(layers).step()
+    assert bool(layers[1].weight.isnan().any())
+    for kept in (layers[0], layers[2]):
+        assert float(Stiefel(6, 4).violation(kept.weight.detach())) < 1e-6
+
+
 def test_feasible_after_ten_thousand_float32_steps() -> None:
     torch.manual_seed(0)
     layer = constrain_(nn.Linear(8, 4, bias=False), "weight", Stiefel)
