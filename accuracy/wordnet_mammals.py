@@ -48,8 +48,9 @@ PUBLISHED = {"mean_rank": 1.26, "map": 0.927, "dimension": 5}
 SEEDS = range(5)
 LONG = {"epochs": 300, "lr": 0.2, "temperature": 1 / 3}
 SHORT = {"epochs": 60, "lr": 0.3, "temperature": 0.5}
-#: The loss as published. Two dimensions need it: with less curvature they stay flat.
 PLAIN = {"epochs": 300, "lr": 0.3, "temperature": 1.0}
+#: Two dimensions need more room, which is more curvature, and time to sort themselves.
+PLANE = {"epochs": 800, "lr": 0.1, "temperature": 2.0, "batch": 2048}
 FLAT_RATES = (0.03, 0.1, 0.3, 1.0)
 
 
@@ -172,7 +173,7 @@ def main() -> None:
     ):
         rows.append(measure(name, manifold, given, n, settings, seeds)[0])
     rows.append(flat(edges, n))
-    row, planes = measure("hyperbolic, 2", im.PoincareBall(2), edges, n, PLAIN, SEEDS[:3])
+    row, planes = measure("hyperbolic, 2", im.PoincareBall(2), edges, n, PLANE, SEEDS[:3])
     rows.append(row)
     if options.picture:
         draw(planes[0], mammals, ROOT / "docs" / "images" / "wordnet-mammals.png")
@@ -184,7 +185,7 @@ def main() -> None:
         "reached": best["mean_rank"]["mean"] <= PUBLISHED["mean_rank"]
         and best["map"]["mean"] >= PUBLISHED["map"],
         "rows": rows,
-        "batch": 512,
+        "batch": "512, but for two dimensions",
         "negatives": 50,
         "dtype": "float64",
         "optimiser": "RiemannianAdam",

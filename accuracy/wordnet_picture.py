@@ -21,7 +21,7 @@ GROUPS = {
     "even-toed_ungulate.n.01": "#15803d",
     "odd-toed_ungulate.n.01": "#4d7c0f",
     "rodent.n.01": "#a16207",
-    "lagomorph.n.01": "#b45309",
+    "lagomorph.n.01": "#0f766e",
     "primate.n.02": "#7e22ce",
     "bat.n.01": "#4338ca",
     "aquatic_mammal.n.01": "#0369a1",
@@ -51,8 +51,12 @@ NAMED = (
     "edentate.n.01",
     "elephant.n.01",
 )
-PLAIN, INK, PAPER, RIM = "#94a3b8", "#0f172a", "#ffffff", "#cbd5e1"
-SIZE, SHARPER, MARGIN, STEPS = 1000, 3, 14, 32
+PLAIN, INK, PAPER, RIM = "#94a3b8", "#334155", "#ffffff", "#cbd5e1"
+#: Pixels; and distances from the root that get a ring.
+SIZE, RADIUS, SHARPER, STEPS = (1120, 880), 375, 3, 32
+RINGS = (10, 20)
+
+Box = tuple[float, float, float, float]
 
 
 def draw(points: Tensor, taxonomy: Taxonomy, path: Path, root: str = "mammal.n.01") -> None:
@@ -64,10 +68,12 @@ def draw(points: Tensor, taxonomy: Taxonomy, path: Path, root: str = "mammal.n.0
     colours = coloured(taxonomy, number)
     below = Counter(taxonomy.closure[:, 1].tolist())
 
-    sheet = Image.new("RGB", (SIZE * SHARPER,) * 2, PAPER)
+    sheet = Image.new("RGB", (SIZE[0] * SHARPER, SIZE[1] * SHARPER), PAPER)
     pen = ImageDraw.Draw(sheet, "RGBA")
-    edge = MARGIN * SHARPER, (SIZE - MARGIN) * SHARPER
-    pen.ellipse((edge[0], edge[0], edge[1], edge[1]), fill="#f8fafc", outline=RIM, width=SHARPER)
+    for distance in RINGS:
+        away = RADIUS * distance / reach
+        ring = [SHARPER * (side / 2 + sign * away) for sign in (-1, 1) for side in SIZE]
+        pen.ellipse(ring, outline=RIM, width=SHARPER)
     child, parent = torch.from_numpy(taxonomy.parents).unbind(1)
     times = torch.linspace(0, 1, STEPS, dtype=points.dtype)[:, None]
     arcs = on_sheet(disk.geodesic(points[parent], points[child], times), reach).transpose(0, 1)
@@ -79,9 +85,12 @@ def draw(points: Tensor, taxonomy: Taxonomy, path: Path, root: str = "mammal.n.0
         x, y = (SHARPER * value for value in places[node])
         box = (x - radius, y - radius, x + radius, y + radius)
         pen.ellipse(box, fill=colours[node], outline=PAPER, width=SHARPER // 2)
-    picture = sheet.resize((SIZE, SIZE), Image.Resampling.LANCZOS)
+    picture = sheet.resize(SIZE, Image.Resampling.LANCZOS)
     write_names(picture, taxonomy, number, places, colours, below)
-    picture.quantize(255, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(path, optimize=True)
+    write_scale(picture, points, reach)
+    picture.quantize(160, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(
+        path, optimize=True
+    )
 
 
 def centred(disk: im.PoincareBall, points: Tensor, root: int) -> Tensor:
@@ -98,8 +107,8 @@ def on_sheet(points: Tensor, reach: float) -> Tensor:
     """
     length = points.norm(dim=-1, keepdim=True).clamp_min(1e-12)
     away = 2 * torch.atanh(length) / reach * points / length
-    radius = SIZE / 2 - MARGIN
-    return SIZE / 2 + radius * away * torch.tensor([1.0, -1.0], dtype=points.dtype)
+    flip, middle = (torch.tensor(pair, dtype=points.dtype) for pair in ((1.0, -1.0), SIZE))
+    return middle / 2 + RADIUS * away * flip
 
 
 def coloured(taxonomy: Taxonomy, number: dict[str, int]) -> list[str]:
@@ -122,39 +131,75 @@ def write_names(
     colours: list[str],
     below: Counter[int],
 ) -> None:
-    """Names of groups, each at the nearest free place to its point, large groups first."""
+    """Names: of groups outside of all points, of others at the nearest free place to theirs."""
     pen = ImageDraw.Draw(picture)
-    taken: list[tuple[float, float, float, float]] = []
-    nodes = sorted((number[name] for name in {*GROUPS, *NAMED}), key=lambda node: -below[node])
+    taken: list[Box] = []
+    nodes = sorted(
+        (number[name] for name in {*GROUPS, *NAMED}),
+        key=lambda node: (taxonomy.names[node] not in GROUPS, -below[node]),
+    )
     for node in nodes:
         name = taxonomy.names[node]
-        font = ImageFont.load_default(17 if name in GROUPS or not taken else 13)
         text = name.rpartition(".n.")[0].replace("_", " ")
+        font = ImageFont.load_default(18 if name in GROUPS else 13)
         left, top, right, bottom = pen.textbbox((0, 0), text, font=font, stroke_width=3)
         wide, high = right - left, bottom - top
-        x, y = places[node]
-        choices = [
-            (x + r * math.cos(a) - wide / 2, y + r * math.sin(a) - high / 2)
-            for r in range(16, 130, 6)
-            for a in torch.linspace(0, 2 * math.pi, 25)[:-1].tolist()
-        ]
-        corner = next(
-            (c for c in choices if free((c[0], c[1], c[0] + wide, c[1] + high), taken)), choices[0]
-        )
-        taken.append((corner[0], corner[1], corner[0] + wide, corner[1] + high))
-        middle = corner[0] + wide / 2, corner[1] + high / 2
-        if math.dist(middle, (x, y)) > 40:
-            pen.line([(x, y), middle], fill=colours[node], width=1)
+        group = taxonomy.closure[taxonomy.closure[:, 1] == node, 0].tolist()
+        spots = outside(places, group, wide) if name in GROUPS else around(places[node])
+        boxes = [(x - wide / 2, y - high / 2, x + wide / 2, y + high / 2) for x, y in spots]
+        box = next((box for box in boxes if free(box, taken)), boxes[0])
+        taken.append(box)
         colour = INK if colours[node] == PLAIN else colours[node]
-        origin = corner[0] - left, corner[1] - top
+        origin = box[0] - left, box[1] - top
         pen.text(origin, text, fill=colour, font=font, stroke_width=3, stroke_fill=PAPER)
 
 
-def free(
-    box: tuple[float, float, float, float], taken: list[tuple[float, float, float, float]]
-) -> bool:
+def write_scale(picture: Image.Image, points: Tensor, reach: float) -> None:
+    """The distance of each ring, in the widest gap between the points."""
+    pen, font = ImageDraw.Draw(picture), ImageFont.load_default(12)
+    angles = torch.atan2(-points[:, 1], points[:, 0]).sort().values
+    gaps = torch.cat([angles[1:], angles[:1] + 2 * math.pi]) - angles
+    way = float(angles[gaps.argmax()] + gaps.max() / 2)
+    for distance in RINGS:
+        away = RADIUS * distance / reach
+        place = SIZE[0] / 2 + away * math.cos(way), SIZE[1] / 2 + away * math.sin(way)
+        text = f"distance {distance}"
+        pen.text(place, text, INK, font, "mm", stroke_width=3, stroke_fill=PAPER)
+
+
+def outside(places: list[list[float]], group: list[int], wide: float) -> list[tuple[float, float]]:
+    """Middles of a name in the mean direction of its group, beyond the points that lie there."""
+    polar = [math.atan2(y - SIZE[1] / 2, x - SIZE[0] / 2) for x, y in places]
+    lengths = [math.dist((x, y), (SIZE[0] / 2, SIZE[1] / 2)) for x, y in places]
+    mean = math.atan2(
+        sum(math.sin(polar[node]) for node in group), sum(math.cos(polar[node]) for node in group)
+    )
+    spots = []
+    for turn in range(0, 40, 2):
+        for side, more in ((1, 0), (-1, 0), (1, 26), (-1, 26)):
+            way = mean + side * math.radians(turn)
+            near = [
+                away
+                for away, other in zip(lengths, polar, strict=True)
+                if math.cos(other - way) > math.cos(math.radians(6))
+            ]
+            away = max(near, default=0) + 14 + more + abs(math.cos(way)) * wide / 2
+            spots.append((SIZE[0] / 2 + away * math.cos(way), SIZE[1] / 2 + away * math.sin(way)))
+    return spots
+
+
+def around(place: list[float]) -> list[tuple[float, float]]:
+    """Middles of a name near a point, nearest first."""
+    return [
+        (place[0] + away * math.cos(angle), place[1] + away * math.sin(angle))
+        for away in range(14, 130, 6)
+        for angle in (math.pi * eighth / 8 for eighth in range(16))
+    ]
+
+
+def free(box: Box, taken: list[Box]) -> bool:
     """Whether a box lies on the sheet and on no other."""
-    inside = min(box) >= 4 and max(box) <= SIZE - 4
+    inside = min(box) >= 4 and box[2] <= SIZE[0] - 4 and box[3] <= SIZE[1] - 4
     return inside and all(
         box[2] < other[0] or other[2] < box[0] or box[3] < other[1] or other[3] < box[1]
         for other in taken

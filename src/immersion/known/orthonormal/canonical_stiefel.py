@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, final
 
 import torch
 
-from immersion.known.orthonormal.factors import per_area, product, skew
+from immersion.known.orthonormal.factors import per_area, plus_product, product, skew
 from immersion.known.orthonormal.frames import Frames
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class CanonicalStiefel(Frames):
         self, x: Float[Tensor, "*b n p"], g: Float[Tensor, "*b n p"]
     ) -> Float[Tensor, "*b n p"]:
         """g - x g^T x."""
-        return g - x @ (g.mT @ x)
+        return plus_product(g, x, g.mT @ x, -1)
 
     def christoffel(
         self, x: Float[Tensor, "*b n p"], u: Float[Tensor, "*b n p"], v: Float[Tensor, "*b n p"]

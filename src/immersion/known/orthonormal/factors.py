@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
+from immersion.core.linalg import symmetric_eigen
 from immersion.core.scalars import safe_length
 
 if TYPE_CHECKING:
@@ -26,6 +27,18 @@ def skew(a: Float[Tensor, "*b n n"]) -> Float[Tensor, "*b n n"]:
     return (a - a.mT) / 2
 
 
+def plus_product(
+    a: Float[Tensor, "*b n p"],
+    x: Float[Tensor, "*b n q"],
+    s: Float[Tensor, "*b q p"],
+    scale: float,
+) -> Float[Tensor, "*b n p"]:
+    """a + scale x s, in one pass over memory where the shapes allow it."""
+    if a.ndim == 3 and a.shape[0] == x.shape[0] == s.shape[0] and x.ndim == s.ndim == 3:
+        return torch.baddbmm(a, x, s, alpha=scale)
+    return a + scale * (x @ s)
+
+
 def conjugate(a: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b n m"]:
     """Conjugate transpose of a complex matrix, in memory.
 
@@ -40,9 +53,30 @@ def product(u: Float[Tensor, "*b n p"], v: Float[Tensor, "*b n p"]) -> Float[Ten
     return (u * v).sum((-2, -1))
 
 
+def excess(x: Float[Tensor, "*b n p"]) -> Float[Tensor, "*b p p"]:
+    """x^T x - I, with the diagonal to the last digits.
+
+    A diagonal entry of x^T x rounds to a multiple of 6e-8 in float32, which is the larger part of
+    what is left of x that are corrected by it: 4e-7 in spectral norm (64 x 32, 512 x 256). Sums of
+    x^2 - 1/n do not round at 1, and leave 2e-7 and 3e-7, for a tenth of the cost of the product.
+    """
+    n = x.shape[-2]
+    bits = 24 if x.dtype == torch.float32 else 53
+    part, exponent = math.frexp(1 / n)
+    share = math.ldexp(round(math.ldexp(part, bits)), exponent - bits)  # 1 / n in the dtype of x
+    each = torch.full((), -share, dtype=x.dtype, device=x.device)
+    diagonal = torch.addcmul(each, x, x).sum(-2)
+    if n * share != 1:
+        diagonal = diagonal + (n * share - 1)
+    return torch.diagonal_scatter(x.mT @ x, diagonal, 0, -2, -1)
+
+
 def residual(x: Float[Tensor, "*b n p"]) -> Float[Tensor, "*b"]:
-    """Frobenius norm of x^T x - I, an upper bound of its spectral norm."""
-    return safe_length((x.mT @ x - identity(x)).flatten(-2))
+    """Spectral norm of x^T x - I: no unit vector z has |x z|^2 further from 1. NaN stays NaN."""
+    e = excess(x)
+    finite = torch.isfinite(e).all(-1).all(-1)
+    values, _ = symmetric_eigen(torch.where(finite[..., None, None], e, 0))
+    return torch.where(finite, values.abs().amax(-1), torch.nan)
 
 
 def identity(x: Float[Tensor, "*b n p"]) -> Float[Tensor, "p p"]:
@@ -57,7 +91,7 @@ def polish(x: Float[Tensor, "*b n p"]) -> Float[Tensor, "*b n p"]:
     residual is that of one rounding, whatever came before. Its derivative at orthonormal x is the
     projection to the tangent space.
     """
-    return x @ (1.5 * identity(x) - 0.5 * (x.mT @ x))
+    return plus_product(x, x, excess(x), -0.5)
 
 
 def settled(x: Float[Tensor, "*b n p"]) -> Float[Tensor, "*b n p"]:
@@ -65,9 +99,11 @@ def settled(x: Float[Tensor, "*b n p"]) -> Float[Tensor, "*b n p"]:
 
     Polishing rounds, and y - x would lose its digits where y is near x.
     """
-    near = polish(x)
-    drift = residual(x.detach()) > 64 * math.sqrt(x.shape[-1]) * torch.finfo(x.dtype).eps
-    return torch.where(drift[..., None, None], near, x.detach() + (near - near.detach()))
+    e = excess(x)
+    near = plus_product(x, x, e, -0.5)
+    drift = safe_length(e.detach().flatten(-2))[..., None, None]
+    rounding = 64 * math.sqrt(x.shape[-1]) * torch.finfo(x.dtype).eps
+    return torch.where(drift > rounding, near, x.detach() + (near - near.detach()))
 
 
 def exponential(a: Float[Tensor, "*b n n"]) -> Float[Tensor, "*b n n"]:
@@ -102,7 +138,8 @@ def haar(
     determinant is negative, which maps the uniform distribution of O(n) to that of SO(n).
     """
     a = torch.randn(*batch, n, p, generator=generator, dtype=dtype, device=device)
-    return upright(upright_qr(a)) if p == n else upright_qr(a)
+    x = polish(upright_qr(a))
+    return upright(x) if p == n else x
 
 
 def upright(x: Float[Tensor, "*b n n"]) -> Float[Tensor, "*b n n"]:

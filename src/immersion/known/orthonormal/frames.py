@@ -10,7 +10,7 @@ import torch
 
 from immersion.core.errors import InputError
 from immersion.core.metric import CurvedManifold
-from immersion.known.orthonormal.factors import haar, residual, sym
+from immersion.known.orthonormal.factors import haar, plus_product, residual
 from immersion.known.orthonormal.logarithms.stiefel import stiefel_dist, stiefel_log
 from immersion.known.orthonormal.moves import Retraction, geodesic_step, step, turn
 from immersion.known.orthonormal.polar import polar
@@ -67,7 +67,8 @@ class Frames(CurvedManifold):
         self, x: Float[Tensor, "*b n p"], a: Float[Tensor, "*b n p"]
     ) -> Float[Tensor, "*b n p"]:
         """a - x sym(x^T a), the nearest tangent vector under both metrics."""
-        return a - x @ sym(x.mT @ a)
+        s = x.mT @ a
+        return plus_product(a, x, s + s.mT, -0.5)
 
     def retract(
         self, x: Float[Tensor, "*b n p"], u: Float[Tensor, "*b n p"]
@@ -103,7 +104,7 @@ class Frames(CurvedManifold):
         return haar(self.n, self.p, batch, generator, dtype, device)
 
     def violation(self, x: Float[Tensor, "*b n p"]) -> Float[Tensor, "*b"]:
-        """Frobenius norm of x^T x - I."""
+        """Spectral norm of x^T x - I: no unit vector z has |x z|^2 further from 1."""
         return residual(x)
 
     def exp(

@@ -17,6 +17,7 @@ from immersion.core.scalars import safe_length
 from immersion.known.orthonormal.factors import (
     haar,
     per_area,
+    plus_product,
     product,
     residual,
     settled,
@@ -104,7 +105,7 @@ class Grassmann(CurvedManifold):
         self, x: Float[Tensor, "*b n p"], a: Float[Tensor, "*b n p"]
     ) -> Float[Tensor, "*b n p"]:
         """a - x x^T a."""
-        return a - x @ (x.mT @ a)
+        return plus_product(a, x, x.mT @ a, -1)
 
     def egrad2rgrad(
         self, x: Float[Tensor, "*b n p"], g: Float[Tensor, "*b n p"]
@@ -160,7 +161,7 @@ class Grassmann(CurvedManifold):
         return self.to_tangent(x, a)
 
     def violation(self, x: Float[Tensor, "*b n p"]) -> Float[Tensor, "*b"]:
-        """Frobenius norm of x^T x - I."""
+        """Spectral norm of x^T x - I: no unit vector z has |x z|^2 further from 1."""
         return residual(x)
 
     def exp(

@@ -29,7 +29,7 @@ def step(
     if how == "polar":
         return polar_step(x, u)
     if how == "qr":
-        return upright_qr(x + u)
+        return polish(upright_qr(x + u))
     if how == "cayley":
         return cayley(x, u)
     return geodesic_step(x, u, beta)
@@ -56,8 +56,8 @@ def geodesic_step(
 
     w = q B with q orthonormal; beta = 1 is the Euclidean metric and beta = 1/2 the canonical one
     (Edelman, Arias and Smith 1998, arXiv physics/9806030, section 2; the family in Zimmermann and
-    Hueper 2022, arXiv 2103.12046). The similarity diag(I, B / s) makes it a function of w^T w, which needs no
-    factor q; the scalar s balances the blocks.
+    Hueper 2022, arXiv 2103.12046). The similarity diag(I, B / s) makes it a function of w^T w,
+    which needs no factor q; the scalar s balances the blocks.
     """
     if x.shape[-2] == x.shape[-1]:
         return polish(x @ exponential(skew(x.mT @ u)))

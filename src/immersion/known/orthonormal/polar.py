@@ -20,11 +20,14 @@ import torch
 from torch import Tensor
 
 from immersion.core.linalg import symmetric_eigen
-from immersion.known.orthonormal.factors import identity, sym
+from immersion.known.orthonormal.factors import excess, identity, plus_product, polish, sym
 from immersion.known.orthonormal.operators import batched_operator
 
 if TYPE_CHECKING:
     from jaxtyping import Float
+
+#: Largest |u|^2 of the steps that a CUDA graph repeats; optimisers keep below it.
+CAPTURED = 3.0
 
 
 def polar(a: Float[Tensor, "*b n p"]) -> Float[Tensor, "*b n p"]:
@@ -57,7 +60,9 @@ def lyapunov(h: Float[Tensor, "*b p p"], c: Float[Tensor, "*b p p"]) -> Float[Te
 
 
 def _numeric(a: Tensor, how: str) -> Tensor:
-    return _by_products(a) if how == "step" else _by_svd(a, rotation=how == "rotation")
+    if how == "step":
+        return _by_products(a)
+    return polish(_by_svd(a, rotation=how == "rotation"))
 
 
 def _by_svd(a: Float[Tensor, "*b n p"], *, rotation: bool) -> Float[Tensor, "*b n p"]:
@@ -76,11 +81,12 @@ def _by_products(a: Float[Tensor, "*b n p"]) -> Float[Tensor, "*b n p"]:
     degree. If no degree up to 4 brings that below rounding, a is scaled so that |e| < 1 and
     improved by steps of degree 3, under which an eigenvalue l of a^T a becomes l r(l - 1)^2 <= 1,
     until one does. The number of steps depends on the largest |u| of the batch, which has to be
-    known on the host: one synchronisation on a GPU.
+    known on the host: one synchronisation on a GPU. While a CUDA graph is captured that is not
+    allowed, and the steps are those for |u|^2 = 3.
     """
     if a.numel() == 0:
         return a.clone()
-    e = _excess(a)
+    e = excess(a)
     # A matrix that is not finite stays so by itself and decides nothing for the others.
     norms = cast("Tensor", torch.linalg.matrix_norm(e))
     rest = float(torch.nan_to_num(norms, nan=0, posinf=0).amax())
@@ -91,17 +97,17 @@ def _by_products(a: Float[Tensor, "*b n p"]) -> Float[Tensor, "*b n p"]:
         a = a / math.sqrt(scale)
         low, high = 1 / scale, (1 + rest) / scale
         while degree is None:
-            a = _improved(a, _excess(a), 3)
+            a = _improved(a, excess(a), 3)
             low, high = min(_moved(low), _moved(high)), 1.0
             degree = _degree(1 - low, tiny)
-        e = _excess(a)
+        e = excess(a)
     return _improved(a, e, degree)
 
 
-def _excess(a: Float[Tensor, "*b n p"]) -> Float[Tensor, "*b p p"]:
-    e = a.mT @ a
-    e.diagonal(dim1=-2, dim2=-1).sub_(1)
-    return e
+def _largest(e: Float[Tensor, "*b p p"]) -> float:
+    if e.is_cuda and torch.cuda.is_current_stream_capturing():
+        return CAPTURED
+    return float(cast("Tensor", torch.linalg.matrix_norm(e)).amax())
 
 
 def _degree(rest: float, tiny: float) -> int | None:
@@ -119,8 +125,8 @@ def _improved(
     """a times the Taylor polynomial of (I + e)^(-1/2), by Horner's rule."""
     r = e * ((1 - 2 * degree) / (2 * degree))
     for k in range(degree - 1, 0, -1):
-        r = (e + e @ r) * ((1 - 2 * k) / (2 * k))
-    return a + a @ r
+        r = plus_product(e, e, r, 1) * ((1 - 2 * k) / (2 * k))
+    return plus_product(a, a, r, 1)
 
 
 def _derivative(

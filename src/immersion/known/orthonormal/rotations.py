@@ -137,14 +137,14 @@ class Rotations(CurvedManifold):
         return self.to_tangent(x, a)
 
     def violation(self, x: Float[Tensor, "*b n n"]) -> Float[Tensor, "*b"]:
-        """Frobenius norm of x^T x - I, and 2 more, the way to a rotation, where det x < 0."""
+        """Spectral norm of x^T x - I, and 2 more, the way to a rotation, where det x < 0."""
         reflected = torch.det(x.detach()) < 0
         return residual(x) + 2 * reflected.to(x.dtype)
 
     def exp(
         self, x: Float[Tensor, "*b n n"], u: Float[Tensor, "*b n n"]
     ) -> Float[Tensor, "*b n n"]:
-        """End of the geodesic with velocity u, x exp(w) with w = x^T u."""
+        """End of the geodesic with velocity u: x times the exponential of x^T u."""
         return geodesic_step(x, u, 0.5)
 
     def log(

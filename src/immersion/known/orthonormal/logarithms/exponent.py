@@ -53,11 +53,11 @@ class Exponent(NamedTuple):
     def push(self, c: Float[Tensor, "*b m p"]) -> Float[Tensor, "*b m p"]:
         """Derivative of Y along c, seen as W^T dY Z^T."""
         a, b = c[..., : self.p, :], c[..., self.p :, :]
-        moved = self.outer.velocity(_generator(2 * self.beta * a, b), -1)[..., : self.p]
-        if self.beta == 0.5:
-            return moved
-        top = moved[..., : self.p, :] + (1 - 2 * self.beta) * self.inner.velocity(a, 1)
-        return torch.cat([top, moved[..., self.p :, :]], -2)
+        moved = self.outer.velocity(_generator(2 * self.beta * a, b), -1)
+        top = moved[..., : self.p, : self.p]
+        if self.beta != 0.5:
+            top = top + (1 - 2 * self.beta) * self.inner.velocity(a, 1)
+        return torch.cat([skew(top), moved[..., self.p :, : self.p]], -2)
 
     def pull(self, g: Float[Tensor, "*b m p"]) -> Float[Tensor, "*b m p"]:
         """Transpose of `push` for the inner product tr(c^T g)."""
@@ -66,7 +66,7 @@ class Exponent(NamedTuple):
         top = 2 * self.beta * moved[..., : self.p, : self.p]
         if self.beta != 0.5:
             top = top + (1 - 2 * self.beta) * self.inner.velocity(a, -1)
-        return torch.cat([top, 2 * moved[..., self.p :, : self.p]], -2)
+        return torch.cat([skew(top), 2 * moved[..., self.p :, : self.p]], -2)
 
     def across(self) -> Float[Tensor, "*b p p"]:
         """Factor k of a change z outside span[x q]: exp(u + z) changes by z k to first order."""
@@ -140,9 +140,11 @@ def minimal_residual(
             overlap = image.unsqueeze(-2) @ images[:, :k].mT
             image = image - (overlap @ images[:, :k]).squeeze(-2)
             direction = direction - (overlap @ directions[:, :k]).squeeze(-2)
-        size = length(image).unsqueeze(-1)
-        size = torch.where(size > 0, size, 1)
-        directions[:, k], images[:, k] = direction / size, image / size
+        # What has converged must stay as it is: its next image is rounding alone.
+        active = (length(rest) > goal).unsqueeze(-1)
+        size = torch.where(active, length(image).unsqueeze(-1), 1)
+        directions[:, k] = torch.where(active, direction / size, 0)
+        images[:, k] = torch.where(active, image / size, 0)
         step = (images[:, k] * rest).sum(-1, keepdim=True)
         found = found + step * directions[:, k]
         rest = rest - step * images[:, k]

@@ -8,8 +8,10 @@ be summed: in the singular vectors of B, F multiplies by (h(s_i - s_j) + h(s_i +
 h(t) = (t/2) cot(t/2). Dividing by that needs 7 to 10 steps at 0.9 of the injectivity radius, where
 the Sylvester equation needs 10 to 24 and F(G) = G 22 to 69 (`accuracy/stiefel_log.py`).
 
-Euclidean metric. Newton's method from the canonical exponent, first at beta = 3/4 and then at
-beta = 1, with half steps where the frame reached does not come nearer.
+Euclidean metric. Newton's method on the exponent, from the logarithm of the rotation that takes
+[I; 0] to V in the plainest way (`turn`). Its steps are cut to a length of 0.3, and halved where the
+frame reached does not come nearer. Then all of 4000 random pairs at 0.97 to 0.99 of the injectivity
+radius are solved in 12 steps; with longer steps up to a tenth of them are not.
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 #: Steps after which an iteration gives up: frames beyond the injectivity radius may need more.
 CANONICAL_LIMIT, NEWTON_LIMIT = 60, 40
+#: Length of the longest step of Newton's method.
+LONGEST_STEP = 0.3
 #: Rounding: residuals below it times the length of the exponent cannot be told from zero.
 ROUNDING = 2e-15
 
@@ -57,36 +61,26 @@ def canonical_exponent(less: Float[Tensor, "b m p"]) -> Float[Tensor, "b m p"]:
     return log[..., :p]
 
 
-def euclidean_exponent(
-    less: Float[Tensor, "b m p"], c: Float[Tensor, "b m p"]
-) -> Float[Tensor, "b m p"]:
-    """The same under the Euclidean metric, from the canonical c."""
-    for beta in (0.75, 1.0):
-        c = _newton(less, c, beta)
-    return c
-
-
-def _newton(
-    less: Float[Tensor, "b m p"], c: Float[Tensor, "b m p"], beta: float
-) -> Float[Tensor, "b m p"]:
-    # On the way a few digits are enough to be sure of the branch.
-    goal = ROUNDING if beta == 1 else 1e-3
+def euclidean_exponent(less: Float[Tensor, "b m p"]) -> Float[Tensor, "b m p"]:
+    """c = [A; B] that reaches V = [I; 0] + less under the Euclidean metric."""
+    c = _log(_completion(less))[..., : less.shape[-1]]
     step = torch.zeros_like(c)
     nearest = torch.full_like(c[:, :1, :1], torch.inf)
     part = torch.ones_like(nearest)
     for _ in range(NEWTON_LIMIT):
         trial = c + part * step
-        exponent = Exponent.of(trial, beta)
+        exponent = Exponent.of(trial, 1.0)
         gap = exponent.gap(less)
         size = _size(gap)
         nearer = size < nearest
-        rounding = goal * _size(trial)
-        done = (size <= rounding) | ~nearer & ((nearest <= 1e3 * rounding) | (part < 0.02))
+        rounding = ROUNDING * _size(trial)
+        stuck = ~nearer & ((nearest <= 1e3 * rounding) | (part * _size(step) < 1e-3))
         c, nearest = torch.where(nearer, trial, c), torch.where(nearer, size, nearest)
-        if bool(done.all()):
+        if bool(((size <= rounding) | stuck).all()):
             break
-        part = torch.where(nearer, 1, part / 2)
-        step = torch.where(nearer, minimal_residual(exponent.push, gap, 1e-3, 30), step)
+        new = minimal_residual(exponent.push, gap, 1e-3, 30)
+        step = torch.where(nearer, new, step)
+        part = torch.where(nearer, LONGEST_STEP / _size(new).clamp_min(LONGEST_STEP), part / 2)
     return c
 
 

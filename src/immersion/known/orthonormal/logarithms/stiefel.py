@@ -90,9 +90,7 @@ def _log(x: Tensor, y: Tensor, beta: float) -> Tensor:
     top = start.mT @ across
     q, N = _frame_across(start, across - start @ top)
     less = torch.cat([top, N], -2)
-    c = canonical_exponent(less)
-    if beta != 0.5:
-        c = euclidean_exponent(less, c)
+    c = canonical_exponent(less) if beta == 0.5 else euclidean_exponent(less)
     return (start @ c[..., :p, :] + q @ c[..., p:, :]).reshape(x.shape).to(x.dtype)
 
 
