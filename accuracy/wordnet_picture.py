@@ -155,16 +155,15 @@ def write_names(
 
 
 def write_scale(picture: Image.Image, points: Tensor, reach: float) -> None:
-    """The distance of each ring, in the widest gap between the points."""
-    pen, font = ImageDraw.Draw(picture), ImageFont.load_default(12)
+    """The distance of the last ring, in the widest gap between the points."""
     angles = torch.atan2(-points[:, 1], points[:, 0]).sort().values
     gaps = torch.cat([angles[1:], angles[:1] + 2 * math.pi]) - angles
     way = float(angles[gaps.argmax()] + gaps.max() / 2)
-    for distance in RINGS:
-        away = RADIUS * distance / reach
-        place = SIZE[0] / 2 + away * math.cos(way), SIZE[1] / 2 + away * math.sin(way)
-        text = f"distance {distance}"
-        pen.text(place, text, INK, font, "mm", stroke_width=3, stroke_fill=PAPER)
+    away = RADIUS * RINGS[-1] / reach
+    place = SIZE[0] / 2 + away * math.cos(way), SIZE[1] / 2 + away * math.sin(way)
+    text, font = f"distance {RINGS[-1]}", ImageFont.load_default(12)
+    pen = ImageDraw.Draw(picture)
+    pen.text(place, text, INK, font, "mm", stroke_width=3, stroke_fill=PAPER)
 
 
 def outside(places: list[list[float]], group: list[int], wide: float) -> list[tuple[float, float]]:

@@ -87,9 +87,7 @@ def _by_products(a: Float[Tensor, "*b n p"]) -> Float[Tensor, "*b n p"]:
     if a.numel() == 0:
         return a.clone()
     e = excess(a)
-    # A matrix that is not finite stays so by itself and decides nothing for the others.
-    norms = cast("Tensor", torch.linalg.matrix_norm(e))
-    rest = float(torch.nan_to_num(norms, nan=0, posinf=0).amax())
+    rest = _largest(e)
     tiny = torch.finfo(a.dtype).eps / 16
     degree = _degree(rest, tiny)
     if degree is None:
@@ -107,7 +105,9 @@ def _by_products(a: Float[Tensor, "*b n p"]) -> Float[Tensor, "*b n p"]:
 def _largest(e: Float[Tensor, "*b p p"]) -> float:
     if e.is_cuda and torch.cuda.is_current_stream_capturing():
         return CAPTURED
-    return float(cast("Tensor", torch.linalg.matrix_norm(e)).amax())
+    # A matrix that is not finite stays so by itself and decides nothing for the others.
+    norms = cast("Tensor", torch.linalg.matrix_norm(e))
+    return float(torch.nan_to_num(norms, nan=0, posinf=0).amax())
 
 
 def _degree(rest: float, tiny: float) -> int | None:
