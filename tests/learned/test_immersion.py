@@ -30,6 +30,8 @@ def seed() -> None:
 class Constant(Metric):
     """One symmetric positive definite matrix everywhere."""
 
+    dim, point_shape = 0, ()
+
     def __init__(self, H: Tensor) -> None:
         self.H, self.dim, self.point_shape = H, len(H), (len(H),)
 
@@ -39,6 +41,8 @@ class Constant(Metric):
 
 class Conformal(Metric):
     """The Euclidean metric times (1 + |x|^2)."""
+
+    dim, point_shape = 0, ()
 
     def __init__(self, *point_shape: int) -> None:
         self.dim, self.point_shape = math.prod(point_shape), point_shape

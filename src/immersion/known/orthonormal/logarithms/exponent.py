@@ -81,12 +81,16 @@ class Spectrum(NamedTuple):
     values: Tensor
     vectors: Tensor
     back: Tensor
+    turns: Tensor
 
     @staticmethod
     def of(X: Float[Tensor, "*b n n"]) -> Spectrum:
         """Decomposed as the Hermitian matrix i X."""
         values, vectors = cast("tuple[Tensor, Tensor]", torch.linalg.eigh(1j * X))
-        return Spectrum(values, vectors, conjugate(vectors))
+        gaps = values.unsqueeze(-1) - values.unsqueeze(-2)
+        return Spectrum(
+            values, vectors, conjugate(vectors), torch.polar(sinc(gaps / 2), -0.5 * gaps)
+        )
 
     def function(self, size: Float[Tensor, "*b n"], phase: float) -> Float[Tensor, "*b n n"]:
         """The real matrix with eigenvalues size exp(i phase d)."""
@@ -104,10 +108,9 @@ class Spectrum(NamedTuple):
         The velocity of exp X, seen from before (sign 1) or after (sign -1) the turn; each is the
         transpose of the other.
         """
-        gaps = self.values.unsqueeze(-1) - self.values.unsqueeze(-2)
-        factors = torch.polar(sinc(gaps / 2), -0.5 * sign * gaps)
         inside = self.back @ X.to(self.vectors.dtype) @ self.vectors
-        return torch.real(self.vectors @ (inside * factors) @ self.back)
+        inside = inside * (self.turns if sign > 0 else torch.conj_physical(self.turns))
+        return torch.real(self.vectors @ inside @ self.back)
 
 
 def _generator(A: Float[Tensor, "*b p p"], B: Float[Tensor, "*b r p"]) -> Float[Tensor, "*b m m"]:
@@ -119,7 +122,7 @@ def _generator(A: Float[Tensor, "*b p p"], B: Float[Tensor, "*b r p"]) -> Float[
 def minimal_residual(
     operator: Callable[[Tensor], Tensor],
     target: Float[Tensor, "b m p"],
-    tolerance: float,
+    tolerance: Float[Tensor, "b"] | float,
     limit: int,
 ) -> Float[Tensor, "b m p"]:
     """c with operator(c) = target to a relative tolerance, by generalised conjugate residuals.

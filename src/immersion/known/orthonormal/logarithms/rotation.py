@@ -91,15 +91,16 @@ def _complex_structure(
     """The orthogonal and skew-symmetric J with w = J |w| on the block chosen, zero elsewhere.
 
     Rounding turns the complex eigenvectors of a plane of small |w| into each other, which shows in
-    the length of the real part only, and a few Newton-Schulz steps J (3 + J^2) / 2 restore that. A
-    little is added in the planes of neighbouring eigenvectors, the way they turn already: where |w|
-    is zero it is this that chooses.
+    the length of the real part only, and a few Newton-Schulz steps J (3 + J^2) / 2 restore that.
+    Where w is zero to rounding, neighbouring eigenvectors are turned into each other.
     """
     n = w.shape[-1]
     even = torch.arange(0, n - 1, 2, device=w.device)
     way = torch.where(w[..., even + 1, even] < 0, -1.0, 1.0).to(w.dtype)
     extra = torch.zeros_like(w)
-    extra[..., even + 1, even] = 64 * n * torch.finfo(w.dtype).eps * way
+    tiny = 64 * n * torch.finfo(w.dtype).eps
+    zero = (w.abs().amax(-1) < tiny)[..., even]
+    extra[..., even + 1, even] = torch.where(zero, tiny * way, 0)
     w = w + torch.where(where, extra - extra.mT, 0)
     values, vectors = cast("tuple[Tensor, Tensor]", torch.linalg.eigh(1j * w))
     structure = (vectors @ (values.sign().unsqueeze(-1) * conjugate(vectors))).imag

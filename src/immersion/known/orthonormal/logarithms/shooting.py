@@ -78,7 +78,9 @@ def euclidean_exponent(less: Float[Tensor, "b m p"]) -> Float[Tensor, "b m p"]:
         c, nearest = torch.where(nearer, trial, c), torch.where(nearer, size, nearest)
         if bool(((size <= rounding) | stuck).all()):
             break
-        new = minimal_residual(exponent.push, gap, 1e-3, 30)
+        # As exact as Newton's step deserves: its own error is the square of the gap.
+        tolerance = (0.3 * size[:, 0, 0]).clamp(1e-3, 0.1)
+        new = minimal_residual(exponent.push, gap, tolerance, 30)
         step = torch.where(nearer, new, step)
         part = torch.where(nearer, LONGEST_STEP / _size(new).clamp_min(LONGEST_STEP), part / 2)
     return c
