@@ -84,7 +84,7 @@ def _stiefel_log(seed: int, n: int, p: int, *, length: float, target: float) -> 
 
 def _grassmann_dist(seed: int, n: int, p: int, *, target: float) -> Job:
     """Pairs of subspaces with known principal angles; geomstats takes projectors."""
-    batch = 64
+    batch = 1000
     rng = np.random.default_rng(seed)
     basis = np.linalg.qr(rng.standard_normal((batch, n, 2 * p)))[0]
     angles = rng.uniform(0.05, 1.5, (batch, p))
@@ -114,7 +114,7 @@ def _grassmann_dist(seed: int, n: int, p: int, *, target: float) -> Job:
 
 def _spd_dist(seed: int, n: int, *, target: float) -> Job:
     """Random positive definite pairs of condition about 100, judged by 40 digits on some."""
-    batch, checked = 64, 4
+    batch, checked = 1000, 4
     rng = np.random.default_rng(seed)
     x, y = (
         (q * np.exp(rng.uniform(-2.3, 2.3, (batch, 1, n)))) @ q.swapaxes(-1, -2)

@@ -78,7 +78,7 @@ class Sphere(CurvedManifold):
         self, x: Float[Tensor, "*b m"], a: Float[Tensor, "*b m"]
     ) -> Float[Tensor, "*b m"]:
         """a - <x, a> x."""
-        return a - (x * a).sum(-1, keepdim=True) * x
+        return torch.addcmul(a, (x * a).sum(-1, keepdim=True), x, value=-1)
 
     def egrad2rgrad(
         self, x: Float[Tensor, "*b m"], g: Float[Tensor, "*b m"]

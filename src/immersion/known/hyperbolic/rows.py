@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-from torch.autograd import forward_ad
+from immersion.core.unwatched import unwatched
 
 if TYPE_CHECKING:
     from typing import Any
@@ -26,21 +25,10 @@ def as_rows(*tensors: Tensor) -> list[NDArray[Any]] | None:
     vmap or with a fake mode.
     """
     first = tensors[0]
-    if first.numel() < FEWEST or torch.compiler.is_compiling():
+    if first.numel() < FEWEST or not unwatched(*tensors):
         return None
-    # torch has no public question for whether forward derivatives are being taken.
-    if forward_ad._current_level >= 0:  # pyright: ignore[reportPrivateUsage]
+    if not all(tensor.is_cpu and tensor.shape == first.shape for tensor in tensors):
         return None
-    recording = torch.is_grad_enabled()
-    for tensor in tensors:
-        plain = type(tensor) in (torch.Tensor, torch.nn.Parameter)
-        if not (plain and tensor.is_cpu) or tensor.shape != first.shape:
-            return None
-        if recording and tensor.requires_grad:
-            return None
-    try:
-        return [
-            tensor.detach().reshape(-1, tensor.shape[-1]).contiguous().numpy() for tensor in tensors
-        ]
-    except RuntimeError:  # a tensor of torch.func has no memory to show
-        return None
+    return [
+        tensor.detach().reshape(-1, tensor.shape[-1]).contiguous().numpy() for tensor in tensors
+    ]

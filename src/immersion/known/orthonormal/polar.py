@@ -81,25 +81,32 @@ def _by_products(a: Float[Tensor, "*b n p"]) -> Float[Tensor, "*b n p"]:
     degree. If no degree up to 4 brings that below rounding, a is scaled so that |e| < 1 and
     improved by steps of degree 3, under which an eigenvalue l of a^T a becomes l r(l - 1)^2 <= 1,
     until one does. The number of steps depends on the largest |u| of the batch, which has to be
-    known on the host: one synchronisation on a GPU. While a CUDA graph is captured that is not
-    allowed, and the steps are those for |u|^2 = 3.
+    known on the host: at most two synchronisations on a GPU. While a CUDA graph is captured that is
+    not allowed, and the steps are those for |u|^2 = 3.
     """
     if a.numel() == 0:
         return a.clone()
     e = excess(a)
-    rest = _largest(e)
     tiny = torch.finfo(a.dtype).eps / 16
+    rest = _largest(e)
+    if _degree(rest, tiny) == 1:
+        return plus_product(a, a, e, -0.5)
+    square = e @ e
+    # The root of |e^2| is nearer to the spectral norm of e than |e| is, and saves a degree.
+    rest = min(rest, math.sqrt(_largest(square)))
     degree = _degree(rest, tiny)
     if degree is None:
         scale = 1 + rest / 2
         a = a / math.sqrt(scale)
         low, high = 1 / scale, (1 + rest) / scale
         while degree is None:
-            a = _improved(a, excess(a), 3)
+            e = excess(a)
+            a = _improved(a, e, e @ e, 3)
             low, high = min(_moved(low), _moved(high)), 1.0
             degree = _degree(1 - low, tiny)
         e = excess(a)
-    return _improved(a, e, degree)
+        square = e @ e
+    return _improved(a, e, square, degree)
 
 
 def _largest(e: Float[Tensor, "*b p p"]) -> float:
@@ -120,13 +127,17 @@ def _moved(eigenvalue: float) -> float:
 
 
 def _improved(
-    a: Float[Tensor, "*b n p"], e: Float[Tensor, "*b p p"], degree: int
+    a: Float[Tensor, "*b n p"],
+    e: Float[Tensor, "*b p p"],
+    square: Float[Tensor, "*b p p"],
+    degree: int,
 ) -> Float[Tensor, "*b n p"]:
-    """a times the Taylor polynomial of (I + e)^(-1/2), by Horner's rule."""
-    r = e * ((1 - 2 * degree) / (2 * degree))
-    for k in range(degree - 1, 0, -1):
-        r = plus_product(e, e, r, 1) * ((1 - 2 * k) / (2 * k))
-    return plus_product(a, a, r, 1)
+    """a times the Taylor polynomial of (I + e)^(-1/2), with one more product above degree 2."""
+    r = torch.add(e, square, alpha=-3 / 4)
+    if degree > 2:
+        high = e if degree == 3 else torch.add(e, square, alpha=-7 / 8)
+        r = plus_product(r, square, high, 5 / 8)
+    return plus_product(a, a, r, -0.5)
 
 
 def _derivative(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from itertools import accumulate, chain
-from operator import is_
+from operator import is_, methodcaller
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, final
 
 import torch
@@ -92,19 +92,28 @@ class Bucket:
                 if name in held:
                     _restore(view, held[name], f"{constraint.name}: {name}")
             held.update(views)
+        # All points are written back through rows with views that are made once: new ones cost more
+        # than the copy.
+        self._rows = torch.empty(0)
+        self._pieces: Sequence[Tensor] = ()
         self._kept = {name: [views[name] for views in self._views] for name in self._views[0]}
 
     def is_current(self, state: State) -> bool:
         """Whether the state that the optimiser holds still is the rows kept here."""
         if self._held and state.get(self._parameters[0]) is not self._held[0]:
             return False
+        # Loops outside of Python: with a thousand small parameters they are what a step costs.
         return all(
-            all(map(is_, [held.get(name) for held in self._held], kept))
+            all(map(is_, map(methodcaller("get", name), self._held), kept))
             for name, kept in self._kept.items()
         )
 
     def step(self, update: Update) -> None:
         """Step the points that have a gradient."""
+        found = [g for p in self._parameters if (g := p.grad) is not None and not g.is_sparse]
+        if len(found) == len(self._parameters):
+            self._step_all(found, update)
+            return
         gradients = [gradient_by_rows(p, len(self._point)) for p in self._parameters]
         dense = [i for i, g in enumerate(gradients) if g is not None and not g.is_sparse]
         if len(dense) == len(gradients):
@@ -190,16 +199,26 @@ class Bucket:
 
     def _write(self, parameters: Sequence[Tensor], y: Tensor) -> None:
         """Write rows back to the parameters that they come from."""
-        if self._one_shape:
-            pieces = y.reshape(len(parameters), *parameters[0].shape).unbind()
+        if len(parameters) == len(self._parameters) > 1 and not torch.compiler.is_compiling():
+            if not self._pieces:
+                self._rows = torch.empty_like(y)
+                self._pieces = self._split(self._rows, parameters)
+            self._rows.copy_(y)
+            pieces = self._pieces
         else:
-            size = math.prod(self._point)
-            parts = torch.split(y, [parameter.numel() // size for parameter in parameters])
-            pieces = [part.reshape(p.shape) for part, p in zip(parts, parameters, strict=True)]
+            pieces = self._split(y, parameters)
         # torch has no public name for the copy that its own optimisers use.
         torch._foreach_copy_(  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
             list(parameters), list(pieces)
         )
+
+    def _split(self, y: Tensor, parameters: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Views of rows in the shapes of the parameters that they belong to."""
+        if self._one_shape:
+            return y.reshape(len(parameters), *parameters[0].shape).unbind()
+        size = math.prod(self._point)
+        parts = torch.split(y, [parameter.numel() // size for parameter in parameters])
+        return [part.reshape(p.shape) for part, p in zip(parts, parameters, strict=True)]
 
 
 def alike(constraints: Iterable[Constraint], *, apart: bool) -> list[list[Constraint]]:

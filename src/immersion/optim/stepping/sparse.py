@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+import torch
+
 if TYPE_CHECKING:
     from torch import Tensor
+
+#: Rows of a table for each entry of a gradient above which sorting the entries is cheaper than
+#: memory for every row.
+SPARSEST = 256
 
 
 class Touched(NamedTuple):
@@ -33,6 +40,32 @@ def gradient_by_rows(parameter: Tensor, point_dimensions: int) -> Tensor | None:
 
 
 def touched(gradient: Tensor) -> Touched:
-    """Rows of a table with a gradient that is sparse by rows."""
+    """Rows of a table with a gradient that is sparse by rows, as `nn.Embedding` leaves it."""
+    if not gradient.is_coalesced() and gradient.is_cpu and not torch.compiler.is_compiling():
+        # Of a gradient that is not coalesced torch shows the parts under these names only.
+        rows = gradient._indices()[0]  # pyright: ignore[reportPrivateUsage]
+        values = gradient._values()  # pyright: ignore[reportPrivateUsage]
+        if SPARSEST * len(rows) >= len(gradient):
+            return _joined(rows, values, len(gradient))
     gradient = gradient.coalesce()
     return Touched(gradient.indices()[0], gradient.values())
+
+
+def _joined(rows: Tensor, values: Tensor, size: int) -> Touched:
+    """Each row once, with the sum of its values, without the sorting that coalescing does.
+
+    Every entry leaves its number in a table of that size, where the last one stays; the others are
+    added to it in their order.
+    """
+    named, numbers = rows.numpy(), np.arange(len(rows))
+    last = np.empty(size, dtype=np.int64)
+    last[named] = numbers
+    final = last[named]
+    kept = final == numbers
+    if kept.all():
+        return Touched(rows, values)
+    keep, repeated = (torch.from_numpy(np.flatnonzero(part)) for part in (kept, ~kept))
+    places = torch.from_numpy((np.cumsum(kept) - 1)[final[~kept]])
+    total = values.index_select(0, keep)
+    total.index_add_(0, places, values.index_select(0, repeated))
+    return Touched(rows.index_select(0, keep), total)
