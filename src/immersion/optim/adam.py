@@ -11,7 +11,7 @@ from torch.optim.adam import adam
 from immersion.core.errors import InputError
 from immersion.optim.stepping.buckets import Fields
 from immersion.optim.stepping.shell import ManifoldOptimizer, for_points, rate, require_rates
-from immersion.optim.stepping.sparse import gradient_by_rows, touched
+from immersion.optim.stepping.sparse import Joiner, gradient_by_rows
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -132,7 +132,7 @@ class RiemannianAdam(ManifoldOptimizer):
                 dense.append(parameter)
                 gradients.append(gradient)
                 continue
-            rows = touched(gradient)
+            rows = Joiner().touched(gradient)
             values = {name: rows.take(state[name]) for name in _names(group)}
             point = rows.take(parameter)
             _adamw(group, [point], [rows.gradient], [values | {"step": state["step"]}])

@@ -230,7 +230,8 @@ def _chebyshev(function: Callable[[float], float], degree: int) -> list[float]:
 
 
 def _angle_over_sine(cosine: float) -> float:
-    return math.acos(cosine) / math.sqrt(1 - cosine * cosine)
+    sine = math.sqrt((1 - cosine) * (1 + cosine))  # no digits are lost where the cosine is near 1
+    return math.atan2(sine, cosine) / sine
 
 
 #: The series of t / sin t in cos t: its singularity at -1 makes each term 5.8 times smaller.

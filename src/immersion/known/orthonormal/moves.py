@@ -7,10 +7,12 @@ are smooth at u = 0 and where singular values repeat.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 
+from immersion.core.linalg import length, symmetric_eigen
 from immersion.core.scalars import safe_length
 from immersion.known.orthonormal.factors import exponential, identity, polish, skew, upright_qr
 from immersion.known.orthonormal.polar import polar_step
@@ -80,17 +82,41 @@ def turn(
 
     Q reflects x to -x and then, as a block Householder matrix does, -x to y:
 
-        Q = (I - (x + y) k^-1 (x + y)^T) (I - 2 x x^T),   k = I + y^T x.
+        Q = (I - b k^-1 b^T) (I - 2 x x^T),   b = x + y,   k = I + y^T x.
 
-    It is orthogonal as k + k^T = (x + y)^T (x + y), smooth in x and y while k is regular, and costs
-    O(n p^2). k is singular where x and y have a column z in common with opposite signs, x z = -y z;
-    (x + y) z is zero there, so the little that is added to k chooses Q x z = -x z and alters
-    nothing else.
+    It is smooth in x and y while k is regular, and costs O(n p^2). k is singular where x and y have
+    a column combination z of opposite signs, x z = -y z; then Q x z = -x z.
     """
-    k = identity(x) * (1 + torch.finfo(x.dtype).eps) + y.mT @ x
-    both = x + y
-    inside = cast("Tensor", torch.linalg.solve(k, both.mT @ v))
-    return v + 2 * y @ (x.mT @ v) - both @ inside
+    return v + 2 * y @ (x.mT @ v) - householder(x, x + y, v)
+
+
+def householder(
+    x: Float[Tensor, "*b n p"], both: Float[Tensor, "*b n p"], v: Float[Tensor, "*b n q"]
+) -> Float[Tensor, "*b n q"]:
+    """b k^-1 b^T v, for k = b^T x and b = x + y with x and y orthonormal: I less it takes -x to y.
+
+    It is orthogonal because k + k^T = b^T b, and stays so to rounding if k is put together from
+    b^T b / 2 and a skew-symmetric part. In the singular vectors of b, each entry of that part is
+    taken from the shorter column, which keeps its digits; scaled by the lengths, k is I / 2 and a
+    skew-symmetric matrix, well conditioned whatever b. Columns that are zero to rounding take no
+    part.
+    """
+    with torch.no_grad():
+        turn = symmetric_eigen(both.mT @ both)[1]
+        lengths, order = length((both @ turn).mT).unsqueeze(-2).sort(-1)
+        turn = turn.gather(-1, order.expand_as(turn))
+        kept = lengths > 4 * math.sqrt(x.shape[-2]) * torch.finfo(x.dtype).eps
+        scale = torch.where(kept, 1 / torch.where(kept, lengths, 1), 0)
+    a, b = x @ turn, both @ turn
+    # Zero in exact numbers, but in rounded ones large beside the b^T b of short columns.
+    along = a.mT @ b
+    b = b - a @ (along + along.mT - b.mT @ b) / 2
+    a, b = a * scale, b * scale
+    gram = b.mT @ b
+    # In ascending order of length, the rows of the upper triangle are of the shorter columns.
+    upper = torch.triu(b.mT @ a - gram / 2, 1)
+    k = gram / 2 + upper - upper.mT + torch.diag_embed((~kept).to(x.dtype).squeeze(-2))
+    return b @ cast("Tensor", torch.linalg.solve(k, b.mT @ v))
 
 
 def _geodesic(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, final
 import torch
 
 from immersion.core.errors import InputError
-from immersion.optim.stepping.sparse import gradient_by_rows, touched
+from immersion.optim.stepping.sparse import Joiner, gradient_by_rows
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, MutableMapping, Sequence
@@ -95,6 +95,7 @@ class Bucket:
         # All points are written back through rows with views that are made once: new ones cost more
         # than the copy.
         self._rows = torch.empty(0)
+        self._joiner = Joiner()
         self._pieces: Sequence[Tensor] = ()
         self._kept = {name: [views[name] for views in self._views] for name in self._views[0]}
 
@@ -168,7 +169,7 @@ class Bucket:
     def _step_touched(self, index: int, gradient: Tensor, update: Update) -> None:
         """Step the rows of a table that its sparse gradient touches, and no others."""
         table, views = self._parameters[index].detach(), self._views[index]
-        rows = touched(gradient)
+        rows = self._joiner.touched(gradient)
         self._steps[index] += 1
         state = {name: rows.take(views[name]) for name in self._tables}
         step = {"step": self._steps[index : index + 1]}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, final
 
 import numpy as np
 import torch
@@ -39,33 +39,40 @@ def gradient_by_rows(parameter: Tensor, point_dimensions: int) -> Tensor | None:
     return gradient if rows else gradient.to_dense()
 
 
-def touched(gradient: Tensor) -> Touched:
-    """Rows of a table with a gradient that is sparse by rows, as `nn.Embedding` leaves it."""
-    if not gradient.is_coalesced() and gradient.is_cpu and not torch.compiler.is_compiling():
-        # Of a gradient that is not coalesced torch shows the parts under these names only.
-        rows = gradient._indices()[0]  # pyright: ignore[reportPrivateUsage]
-        values = gradient._values()  # pyright: ignore[reportPrivateUsage]
-        if SPARSEST * len(rows) >= len(gradient):
-            return _joined(rows, values, len(gradient))
-    gradient = gradient.coalesce()
-    return Touched(gradient.indices()[0], gradient.values())
+@final
+class Joiner:
+    """Names each row of a table once, without the sorting that coalescing does.
 
-
-def _joined(rows: Tensor, values: Tensor, size: int) -> Touched:
-    """Each row once, with the sum of its values, without the sorting that coalescing does.
-
-    Every entry leaves its number in a table of that size, where the last one stays; the others are
-    added to it in their order.
+    Every entry of a gradient leaves its number in a column as long as the table, where the last one
+    of each row stays; the others are added to it in their order. The column is kept from one step
+    to the next, as to have it anew costs more than to fill the entries.
     """
-    named, numbers = rows.numpy(), np.arange(len(rows))
-    last = np.empty(size, dtype=np.int64)
-    last[named] = numbers
-    final = last[named]
-    kept = final == numbers
-    if kept.all():
-        return Touched(rows, values)
-    keep, repeated = (torch.from_numpy(np.flatnonzero(part)) for part in (kept, ~kept))
-    places = torch.from_numpy((np.cumsum(kept) - 1)[final[~kept]])
-    total = values.index_select(0, keep)
-    total.index_add_(0, places, values.index_select(0, repeated))
-    return Touched(rows.index_select(0, keep), total)
+
+    def __init__(self) -> None:
+        self._last = np.empty(0, dtype=np.int32)
+
+    def touched(self, gradient: Tensor) -> Touched:
+        """Rows of a table with a gradient that is sparse by rows, as `nn.Embedding` leaves it."""
+        if not gradient.is_coalesced() and gradient.is_cpu and not torch.compiler.is_compiling():
+            # Of a gradient that is not coalesced torch shows the parts under these names only.
+            rows = gradient._indices()[0]  # pyright: ignore[reportPrivateUsage]
+            values = gradient._values()  # pyright: ignore[reportPrivateUsage]
+            if SPARSEST * len(rows) >= len(gradient):
+                return self._joined(rows, values, len(gradient))
+        gradient = gradient.coalesce()
+        return Touched(gradient.indices()[0], gradient.values())
+
+    def _joined(self, rows: Tensor, values: Tensor, size: int) -> Touched:
+        if len(self._last) != size:
+            self._last = np.empty(size, dtype=np.int32)
+        named, numbers = rows.numpy(), np.arange(len(rows), dtype=np.int32)
+        self._last[named] = numbers
+        final = self._last[named]
+        kept = final == numbers
+        if kept.all():
+            return Touched(rows, values)
+        keep, repeated = (torch.from_numpy(np.flatnonzero(part)) for part in (kept, ~kept))
+        places = torch.from_numpy((np.cumsum(kept) - 1)[final[~kept]])
+        total = values.index_select(0, keep)
+        total.index_add_(0, places, values.index_select(0, repeated))
+        return Touched(rows.index_select(0, keep), total)

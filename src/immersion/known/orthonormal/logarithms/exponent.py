@@ -127,17 +127,22 @@ def minimal_residual(
 ) -> Float[Tensor, "b m p"]:
     """c with operator(c) = target to a relative tolerance, by generalised conjugate residuals.
 
-    As GMRES (Eisenstat, Elman and Schultz 1983), in at most `limit` applications; operators here
-    are near the identity, so 5 to 20 are enough. All matrices of the batch take the same number.
+    As GMRES (Eisenstat, Elman and Schultz 1983), in at most `limit` applications: 5 to 20 where the
+    operator is near the identity, a hundred where exponents of many columns near the injectivity
+    radius. All matrices of the batch take the same number.
     """
     rest = target.flatten(-2)
     found = torch.zeros_like(rest)
     goal = tolerance * length(rest)
-    directions = rest.new_zeros(len(rest), limit, rest.shape[-1])
+    directions = rest.new_zeros(len(rest), min(limit, 30), rest.shape[-1])
     images = torch.zeros_like(directions)
     for k in range(limit):
         if bool((length(rest) <= goal).all()):
             break
+        if k == directions.shape[1]:
+            directions, images = (
+                torch.cat([kept, torch.zeros_like(kept)], 1) for kept in (directions, images)
+            )
         direction, image = rest, operator(rest.reshape(target.shape)).flatten(-2)
         for _ in range(2 if k else 0):
             overlap = image.unsqueeze(-2) @ images[:, :k].mT

@@ -21,7 +21,7 @@ from immersion.known.orthonormal.factors import conjugate, settled, skew, sym
 from immersion.known.orthonormal.operators import batched_operator, with_gradients
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Bool, Float
 
 #: Cosines between which the planes of small and of large angles are told apart.
 WINDOW = (-0.75, 0.5)
@@ -81,33 +81,41 @@ def log_of_rotation(d: Tensor) -> Tensor:
     near = torch.where(far.unsqueeze(-1) | far.unsqueeze(-2), 0, w * f.unsqueeze(-2))
     both = far.unsqueeze(-1) & far.unsqueeze(-2)
     w = torch.where(both, w, 0)
-    inside = near + math.pi * _complex_structure(w, both) - w * f.unsqueeze(-2)
+    inside = near + math.pi * _complex_structure(w, far, d.dtype) - w * f.unsqueeze(-2)
     return (q @ skew(inside) @ q.mT).to(d.dtype)
 
 
 def _complex_structure(
-    w: Float[Tensor, "*b n n"], where: Float[Tensor, "*b n n"]
+    w: Float[Tensor, "*b n n"], far: Bool[Tensor, "*b n"], dtype: torch.dtype
 ) -> Float[Tensor, "*b n n"]:
-    """The orthogonal and skew-symmetric J with w = J |w| on the block chosen, zero elsewhere.
+    """The orthogonal and skew-symmetric J with w = J |w| on the axes chosen, zero elsewhere.
 
     Rounding turns the complex eigenvectors of a plane of small |w| into each other, which shows in
     the length of the real part only, and a few Newton-Schulz steps J (3 + J^2) / 2 restore that.
-    Where w is zero to rounding, neighbouring eigenvectors are turned into each other.
+    Where w is zero to the rounding of `dtype` it tells no planes: its singular vectors, in which
+    these axes come first, are turned into each other in pairs.
     """
     n = w.shape[-1]
-    even = torch.arange(0, n - 1, 2, device=w.device)
-    way = torch.where(w[..., even + 1, even] < 0, -1.0, 1.0).to(w.dtype)
-    extra = torch.zeros_like(w)
-    tiny = 64 * n * torch.finfo(w.dtype).eps
-    zero = (w.abs().amax(-1) < tiny)[..., even]
+    index = torch.arange(n, device=w.device)
+    # The size of w is 1 at most, so axes that are not chosen come last.
+    others = torch.where((index.unsqueeze(-1) == index) & ~far.unsqueeze(-1), 2.0, 0.0)
+    back = cast("tuple[Tensor, ...]", torch.linalg.svd(w + others.to(w.dtype)))[2].flip(-2)
+    v = skew(back @ w @ back.mT)
+    chosen = index < far.sum(-1, keepdim=True)
+    where = chosen.unsqueeze(-1) & chosen.unsqueeze(-2)
+    even = index[:-1:2]
+    tiny = 16 * n * torch.finfo(dtype).eps
+    way = torch.where(v[..., even + 1, even] < 0, -1.0, 1.0).to(v.dtype)
+    zero = (v.abs().amax(-1) < tiny)[..., even]
+    extra = torch.zeros_like(v)
     extra[..., even + 1, even] = torch.where(zero, tiny * way, 0)
-    w = w + torch.where(where, extra - extra.mT, 0)
-    values, vectors = cast("tuple[Tensor, Tensor]", torch.linalg.eigh(1j * w))
+    v = torch.where(where, v + extra - extra.mT, 0)
+    values, vectors = cast("tuple[Tensor, Tensor]", torch.linalg.eigh(1j * v))
     structure = (vectors @ (values.sign().unsqueeze(-1) * conjugate(vectors))).imag
     structure = torch.where(where, structure, 0)
     for _ in range(6):
         structure = 1.5 * structure + 0.5 * structure @ structure @ structure
-    return structure
+    return skew(back.mT @ structure @ back)
 
 
 def _adjoint(L: Tensor, g: Tensor) -> Tensor:

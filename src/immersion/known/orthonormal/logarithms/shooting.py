@@ -24,6 +24,7 @@ from immersion.core.linalg import length, symmetric_eigen
 from immersion.known.orthonormal.factors import identity, skew, sym
 from immersion.known.orthonormal.logarithms.exponent import Exponent, minimal_residual
 from immersion.known.orthonormal.logarithms.rotation import log_of_rotation, theta_over_sine
+from immersion.known.orthonormal.moves import householder
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -80,7 +81,7 @@ def euclidean_exponent(less: Float[Tensor, "b m p"]) -> Float[Tensor, "b m p"]:
             break
         # As exact as Newton's step deserves: its own error is the square of the gap.
         tolerance = (0.3 * size[:, 0, 0]).clamp(1e-3, 0.1)
-        new = minimal_residual(exponent.push, gap, tolerance, 30)
+        new = minimal_residual(exponent.push, gap, tolerance, 200)
         step = torch.where(nearer, new, step)
         part = torch.where(nearer, LONGEST_STEP / _size(new).clamp_min(LONGEST_STEP), part / 2)
     return c
@@ -89,12 +90,18 @@ def euclidean_exponent(less: Float[Tensor, "b m p"]) -> Float[Tensor, "b m p"]:
 def _completion(less: Float[Tensor, "b m p"]) -> Float[Tensor, "b m m"]:
     """[V V'] - I for the rotation that takes [I; 0] to V and moves nothing across both (`turn`)."""
     p = less.shape[-1]
-    top, N = less[..., :p, :], less[..., p:, :]
-    k = 2 * identity(less) + top.mT
-    k = k + torch.finfo(k.dtype).eps * identity(less)
-    right = cast("Tensor", torch.linalg.solve(k, N.mT))
-    above = -(2 * right + top @ right)
-    return torch.cat([less, torch.cat([above, -N @ right], -2)], -1)
+    eye = torch.eye(less.shape[-2], dtype=less.dtype, device=less.device)
+    first, rest = eye[:, :p].expand_as(less), eye[:, p:].expand(len(less), -1, -1)
+    right = -householder(first, 2 * first + less, rest)
+    whole = torch.cat([less, right], -1)
+    # Columns of V opposite to those of [I; 0] are reflected; an odd number needs one more.
+    reflected = cast("Tensor", torch.linalg.det(eye + whole)) < 0
+    if bool(reflected.any()):
+        lower = right[..., p:, :] + eye[p:, p:]
+        axis = cast("tuple[Tensor, ...]", torch.linalg.svd(lower))[2][..., -1:, :]
+        flipped = right - 2 * (rest + right) @ axis.mT @ axis
+        right = torch.where(reflected[:, None, None], flipped, right)
+    return torch.cat([less, right], -1)
 
 
 def _log(D: Float[Tensor, "b m m"]) -> Float[Tensor, "b m m"]:

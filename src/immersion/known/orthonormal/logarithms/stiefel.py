@@ -19,7 +19,7 @@ from torch import Tensor
 
 from immersion.core.linalg import broadcast
 from immersion.core.scalars import safe_length
-from immersion.known.orthonormal.factors import settled, skew
+from immersion.known.orthonormal.factors import polish, settled, skew
 from immersion.known.orthonormal.logarithms.exponent import Exponent, minimal_residual
 from immersion.known.orthonormal.logarithms.rotation import orthogonal_log
 from immersion.known.orthonormal.logarithms.shooting import canonical_exponent, euclidean_exponent
@@ -86,6 +86,8 @@ def _log(x: Tensor, y: Tensor, beta: float) -> Tensor:
     """Numeric part, for p < n."""
     p = x.shape[-1]
     start, end = (z.reshape(-1, *x.shape[-2:]).double() for z in (x, y))
+    if x.dtype != torch.float64:  # the points that the coarser ones are the rounding of
+        start, end = polish(start), polish(end)
     across = end - start
     top = start.mT @ across
     q, N = _frame_across(start, across - start @ top)
@@ -110,7 +112,7 @@ def _adjoint(x: Tensor, y: Tensor, u: Tensor, g: Tensor, beta: float) -> tuple[T
     inside = frame.mT @ h
     outside = h - frame @ inside
     inside = torch.cat([skew(inside[..., :p, :]), inside[..., p:, :]], -2)
-    found = minimal_residual(exponent.pull, inside, 1e-14, 60)
+    found = minimal_residual(exponent.pull, inside, 1e-14, 400)
     turned = found + exponent.outer.turn_less_identity() @ found
     turned = turned + turned @ exponent.inner.turn_less_identity()
     at_y = frame @ turned + cast("Tensor", torch.linalg.solve(exponent.across(), outside.mT)).mT
