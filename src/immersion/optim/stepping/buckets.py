@@ -111,8 +111,9 @@ class Bucket:
 
     def step(self, update: Update) -> None:
         """Step the points that have a gradient."""
-        found = [g for p in self._parameters if (g := p.grad) is not None and not g.is_sparse]
-        if len(found) == len(self._parameters):
+        given = [p.grad for p in self._parameters]
+        found = [g for g in given if g is not None and not g.is_sparse]
+        if len(found) == len(given):
             self._step_all(found, update)
             return
         gradients = [gradient_by_rows(p, len(self._point)) for p in self._parameters]
