@@ -15,6 +15,7 @@ from immersion.known.hyperbolic.poincare import PoincareBall
 from immersion.known.sphere import Sphere
 from immersion.optim.adam import RiemannianAdam
 from immersion.optim.sgd import RiemannianSGD
+from immersion.optim.stepping.sparse import Joiner
 from optim.models import apart
 from optim.positive import Positive
 
@@ -213,3 +214,35 @@ def test_training_with_sparse_rows_learns_a_tree() -> None:
     between.fill_diagonal_(torch.inf)
     nearer = (between[child] < between[child, parent][:, None]).sum(1).float().mean()
     assert nearer < 1 and float(ball.violation(model.weight.detach()).max()) == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    "rows",
+    [[3], [3, 3, 3, 3], [5, 0, 2], [4, 1, 4, 0, 1, 4], []],
+    ids=["one", "same", "distinct", "mixed", "none"],
+)
+def test_rows_are_joined_as_by_coalescing(rows: list[int], dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(3)
+    values = torch.randn(len(rows), 2, 3, generator=generator, dtype=dtype)
+    gradient = torch.sparse_coo_tensor(
+        torch.tensor([rows], dtype=torch.int64), values, (6, 2, 3), check_invariants=False
+    )
+    before, joiner = values.clone(), Joiner()
+    for _ in range(2):  # a column that was used holds old numbers
+        found = joiner.touched(gradient)
+        assert len(found.rows.unique()) == len(found.rows)
+        table = torch.zeros(6, 2, 3, dtype=dtype)
+        found.put(table, found.gradient)
+        torch.testing.assert_close(table, gradient.to_dense())
+        torch.testing.assert_close(values, before, rtol=0, atol=0)
+
+
+def test_few_rows_of_a_long_table_need_no_column_of_its_length() -> None:
+    gradient = torch.sparse_coo_tensor(
+        torch.tensor([[7, 7, 2]]), torch.ones(3, 1), (1_000_000, 1), check_invariants=False
+    )
+    joiner = Joiner()
+    found = joiner.touched(gradient)
+    assert found.rows.tolist() == [2, 7] and found.gradient.tolist() == [[1.0], [2.0]]
+    assert len(joiner._last) == 0

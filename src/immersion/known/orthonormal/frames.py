@@ -125,7 +125,7 @@ class Frames(CurvedManifold):
         The error is about 1e-14 within 0.9 of the injectivity radius. Further away the geodesic
         found need not be the shortest, and where the iterations give up their last state is
         returned: finite, and `exp` tells. It costs O(n p^2) and 4 to 15 decompositions of 2p x 2p
-        matrices; a gradient costs one linear system more, solved by 10 to 40 applications of
+        matrices; a gradient costs one linear system more, solved by 10 to 200 applications of
         O(p^3). Gradients of first order only; those of `dist` of second.
         """
         return stiefel_log(x, y, self._beta)

@@ -38,7 +38,7 @@ def stiefel_log(
     Error about 1e-14 within 0.9 of the injectivity radius, relative to the distance. Beyond the
     injectivity radius the geodesic found need not be the shortest, and where the iterations give
     up it is the last iterate: finite, and exp(x, u) tells. Derivatives of first order, by one
-    linear system more, O(10 p^3) for each of the 10 to 40 steps it takes.
+    linear system more, O(10 p^3) for each of the 10 to 200 steps it takes.
     """
     return _between(settled(x), settled(y), beta)
 
