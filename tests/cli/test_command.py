@@ -298,6 +298,21 @@ def test_an_interrupt_leaves_nothing_behind(
     assert before == sorted(p.name for p in folder.iterdir() if p.name != "__pycache__")
 
 
+def test_what_an_interrupt_leaves_half_built_is_freed_in_silence(folder: Path) -> None:
+    """As the values of a compiler are, whose destructors rely on what was never set."""
+    (folder / "sitecustomize.py").write_text(
+        "import signal\nimport immersion.auditing.run as run\n"
+        "class HalfBuilt:\n    def __del__(self):\n        self.never_set\n"
+        "def interrupted(*args, **kwargs):\n"
+        "    value = HalfBuilt()\n    value.itself = value\n"
+        "    other = HalfBuilt()\n    signal.raise_signal(signal.SIGINT)\n"
+        "run.audit = interrupted\n"
+    )
+    done = immersion(folder, *BASE, "--quiet", PYTHONPATH=str(folder))
+    assert done.returncode == 130
+    assert done.stderr == "immersion: interrupted; nothing was written\n"
+
+
 def test_version_and_help_need_no_torch(folder: Path) -> None:
     assert immersion(folder, "--version").stdout.strip() == __version__
     probe = (

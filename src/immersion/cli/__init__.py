@@ -14,6 +14,7 @@ from threading import Timer
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
     from types import FrameType
 
 OK, GATE_FAILED, USAGE, INTERNAL, INTERRUPTED = 0, 1, 2, 3, 130
@@ -58,9 +59,12 @@ def run(arguments: Sequence[str]) -> int:
         again.daemon = True
         interrupts.append(again)
         again.start()
+        # Whatever the exception leaves half built (a compiler's values) complains as it is freed.
+        sys.unraisablehook = _say_nothing
         raise KeyboardInterrupt
 
     former = signal.signal(signal.SIGINT, interrupt)
+    former_hook = sys.unraisablehook
     try:
         code = app(
             list(arguments), exit_on_error=False, print_error=False, result_action="return_value"
@@ -87,6 +91,11 @@ def run(arguments: Sequence[str]) -> int:
         for again in interrupts:
             again.cancel()
         signal.signal(signal.SIGINT, former)
+        sys.unraisablehook = former_hook
+
+
+def _say_nothing(unraisable: UnraisableHookArgs) -> None:
+    """In place of `sys.unraisablehook` once the user has interrupted."""
 
 
 def _complain(line: str, code: int) -> int:
