@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
+from typing import Any
 
 import numba
 import numpy as np
@@ -107,13 +108,13 @@ def test_rows_that_rounding_leaves_open_are_computed_again(monkeypatch: pytest.M
     """With candidates that are wrong at the edge, the certificate sends the row to full search."""
     x = np.repeat(np.random.default_rng(0).normal(size=(8, 3)), 40, axis=0)
     rows: list[int] = []
-    full = exact._rank_all
+    full = exact.compare
 
-    def watched(points: np.ndarray, which: np.ndarray, k: int) -> object:
-        rows.extend(which.tolist())
-        return full(points, which, k)
+    def watched(*arguments: Any) -> None:
+        rows.extend(arguments[2].tolist())
+        full(*arguments)
 
-    monkeypatch.setattr(exact, "_rank_all", watched)
+    monkeypatch.setattr(exact, "compare", watched)
     graph = neighbor_graph(x, 5)
     assert set(rows) == set(range(len(x)))
     np.testing.assert_array_equal(graph.indices, brute_force(x, 5)[0])

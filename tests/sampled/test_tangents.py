@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from immersion.core.errors import InputError
-from immersion.sampled.graph import neighbor_graph
+from immersion.sampled.graph import NeighborGraph, neighbor_graph
 from immersion.sampled.tangents import local_tangents
 
 
@@ -59,6 +59,19 @@ def test_chosen_rows_and_chunks() -> None:
     some = local_tangents(graph, 2, np.array([7, 3, 7]))
     np.testing.assert_array_equal(some.basis, everywhere.basis[[7, 3, 7]])
     assert some.dim == 2
+
+
+@pytest.mark.parametrize("scale", [2.0**-100, 2.0**60])
+def test_the_unit_of_the_points_changes_nothing(scale: float) -> None:
+    """Squares of these float32 numbers, 1e-60 and 1e36, would vanish or overflow when summed."""
+    x = np.random.default_rng(0).normal(size=(200, 8)).astype(np.float32)
+    plain = neighbor_graph(x, 10)
+    given = NeighborGraph.from_neighbors(
+        plain.indices, plain.distances, points=x * np.float32(scale)
+    )
+    found, expected = local_tangents(given, 3), local_tangents(plain, 3)
+    np.testing.assert_array_equal(found.basis, expected.basis)
+    np.testing.assert_array_equal(found.held_out, expected.held_out)
 
 
 @pytest.mark.parametrize("dim", [0, 9, 6])

@@ -39,7 +39,9 @@ def local_tangents(
     """Tangent spaces from the first k - 1 neighbours, checked on the k-th.
 
     The basis is that of the d leading principal directions of the neighbours about their mean,
-    by the (k x k) Gram matrix, so the cost a point is O(k^2 D) whatever D is.
+    by the (k x k) Gram matrix, so the cost a point is O(k^2 D) whatever D is. They need few
+    neighbours and suit noise and high dimension; `tangent_spaces` takes out what curvature does to
+    them, and has their errors.
 
     Args:
         graph: its k neighbours are the patch; k - 2 >= dim is needed.
@@ -63,18 +65,21 @@ def local_tangents(
     for part in row_chunks(len(chosen), 3 * graph.k * width * graph.points.itemsize, 1 << 28):
         at = chosen[part]
         patch = graph.points[graph.indices[at, :-1]]
-        patch = patch - patch.mean(axis=1, keepdims=True)
-        variances, vectors = np.linalg.eigh(patch @ patch.swapaxes(1, 2))
-        # Directions come as patch^T v / sqrt(variance); a flat patch (duplicates) has variance 0
-        # there, and QR completes it to an orthonormal basis.
+        patch = _of_unit_size(patch - patch.mean(axis=1, keepdims=True), (1, 2))
+        _, vectors = np.linalg.eigh(patch @ patch.swapaxes(1, 2))
+        # Directions patch^T v by descending variance. QR only sets their lengths to one, and
+        # completes a flat patch (duplicates), where they vanish, to an orthonormal basis.
         leading = vectors[:, :, ::-1][:, :, :dim]
-        scale = np.sqrt(np.maximum(variances[:, ::-1][:, :dim], 0))
-        tiny = np.finfo(patch.dtype).tiny
-        directions = patch.swapaxes(1, 2) @ leading / np.maximum(scale, tiny)[:, None, :]
-        orthonormal, _ = np.linalg.qr(directions)
+        orthonormal, _ = np.linalg.qr(patch.swapaxes(1, 2) @ leading)
         basis[part] = orthonormal.swapaxes(1, 2)
-        step = graph.points[graph.indices[at, -1]] - graph.points[at]
+        step = _of_unit_size(graph.points[graph.indices[at, -1]] - graph.points[at], 1)
         along = np.einsum("ndi,ni->nd", basis[part], step)
         length = np.einsum("ni,ni->n", step, step)
-        held_out[part] = (along**2).sum(axis=1) / np.maximum(length, tiny)
+        held_out[part] = (along**2).sum(axis=1) / np.where(length > 0, length, 1)
     return Tangents(chosen, basis, held_out)
+
+
+def _of_unit_size(x: NDArray[np.floating], axes: int | tuple[int, int]) -> NDArray[np.floating]:
+    """Arrays divided by their largest number, so that squares neither overflow nor vanish."""
+    size = np.abs(x).max(axis=axes, keepdims=True)
+    return x / np.where(size > 0, size, 1)

@@ -1,0 +1,1 @@
+"""How neighbours are found: exactly, by lists of clusters, or by a small-world graph."""
