@@ -1,0 +1,1 @@
+"""Geodesics on a neighbour graph: shortest paths, components and bridges, shortcuts, heat."""
