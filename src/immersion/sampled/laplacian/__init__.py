@@ -1,0 +1,1 @@
+"""Laplacians of a neighbour graph, their smallest eigenvectors, and heat on them."""
