@@ -1,4 +1,4 @@
-"""The command line: `immersion audit`.
+"""The command line: `immersion audit` and `immersion dimension`.
 
 Commands live in files of their own that load when they run, so that `--help` needs neither torch
 nor numpy. Results go to standard output, progress and errors to standard error.
@@ -50,6 +50,10 @@ def run(arguments: Sequence[str]) -> int:
     app.command(
         "immersion.cli.audit:audit",
         help="Audit a model on data and write a report (report.html, report.json).",
+    )
+    app.command(
+        "immersion.cli.dimension:dimension",
+        help="Intrinsic dimension of points, with a 95% interval, by estimator, scale and class.",
     )
     interrupts: list[Timer] = []
 
