@@ -1,0 +1,1 @@
+"""How well a map keeps neighbours, ranks and distances: exact ranks in blocks of rows."""
