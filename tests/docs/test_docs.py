@@ -98,9 +98,9 @@ def test_every_guide_is_in_both_languages() -> None:
 
 
 @cache
-def help_options() -> frozenset[str]:
+def help_options(command: str) -> frozenset[str]:
     shown = subprocess.run(
-        [sys.executable, "-m", "immersion", "audit", "--help"],
+        [sys.executable, "-m", "immersion", command, "--help"],
         capture_output=True,
         text=True,
         encoding="utf-8",
@@ -115,10 +115,14 @@ def test_every_option_exists(page: Path) -> None:
     lines = [line for code in shell for line in code.replace("\\\n", " ").splitlines()]
     spans = re.findall(r"`([^`\n]+)`", prose(page))
     ours = [line for line in (*lines, *spans) if line.startswith(("immersion ", "--"))]
+    every = help_options("audit") | help_options("dimension")
     for line in ours:
-        assert set(OPTION.findall(line)) <= help_options(), line
-        if line.startswith("immersion "):
-            assert line.split()[1] in ("audit", "--version", "--help"), line
+        options = set(OPTION.findall(line))
+        if not line.startswith("immersion "):
+            assert options <= every, line
+        elif (command := line.split()[1]) not in ("--version", "--help"):
+            assert command in ("audit", "dimension"), line
+            assert options <= help_options(command), line
 
 
 def python_blocks() -> list[object]:

@@ -100,6 +100,28 @@ def along_or_back(output: str) -> None:
         assert numbers(output, f"{way} excess ")[-1] > 0.1, "a penalty does not keep them there"
 
 
+def distances_along_the_data(output: str) -> None:
+    rolled, noisy, flat = (
+        numbers(output, f"{name:<14} ") for name in ("rolled", "rolled, noisy", "flat (null)")
+    )
+    assert rolled[0] > 25 and noisy[0] > 25, "straight distances cut from turn to turn"
+    assert rolled[2] < 2, "paths follow the sheet"
+    assert noisy[2] > 10 > noisy[4], "a few shortcuts spoil paths, until they are pruned"
+    assert 0 < noisy[6] < 0.002 * noisy[7]
+    assert flat[0] == 0 and 0.5 < flat[2] < 3, "what paths cost where nothing is bent"
+
+
+def where_it_is_no_manifold(output: str) -> None:
+    for name in ("crossing discs", "cone", "disc "):
+        area, error = numbers(output, name)[:2]
+        assert area >= 0.95 and error < 0.01
+    for name in ("sphere (null)", "torus (null)"):
+        flagged, _, samples, of = numbers(output, name)
+        assert flagged < 0.1 and samples <= 5 and of == 20
+    for kind in ("crossing discs   .*crossing", "cone .*tip", "disc .*boundary"):
+        assert re.search(kind, output)
+
+
 def your_own_manifold(output: str) -> None:
     power = "error falls with the power"
     assert 1.9 < numbers(output, f"retraction against x + u      {power}")[0] < 2.1
@@ -124,10 +146,12 @@ EXPECTED: dict[str, tuple[list[str], Callable[[str], None]]] = {
     "audit_your_own_model": ([HOLDS], audit_your_own_model),
     "convolutions_are_local": ([HOLDS], convolutions_are_local),
     "digit_manifolds": ([HOLDS], digit_manifolds),
+    "distances_along_the_data": ([HOLDS], distances_along_the_data),
     "layers_part_classes": ([HOLDS], layers_part_classes),
     "off_the_data": ([HOLDS, NOT], off_the_data),
     "same_neighbors_everywhere": ([HOLDS], same_neighbors_everywhere),
     "sphere_and_fold": ([HOLDS], sphere_and_fold),
+    "where_it_is_no_manifold": ([HOLDS], where_it_is_no_manifold),
     "wordnet_mammals": ([HOLDS], wordnet_mammals),
     "your_own_manifold": ([HOLDS], your_own_manifold),
 }

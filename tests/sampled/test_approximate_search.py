@@ -142,7 +142,6 @@ def test_the_error_of_a_recall_covers_the_truth() -> None:
         (lambda: Exact("annoy"), "annoy"),  # pyright: ignore[reportArgumentType]
         (lambda: neighbor_graph(np.eye(4), 2, search=IVF(), device="meta"), "IVF searches on"),
     ],
-    ids=str,
 )
 def test_searches_that_cannot_be_are_refused(made: Callable[[], object], says: str) -> None:
     with pytest.raises(InputError, match=says):

@@ -136,6 +136,8 @@ def with_error(value: float, stderr: float) -> str:
         '0.0123 ± 0.0010'
         >>> with_error(5.6789e-12, 4e-14)
         '(5.68 ± 0.04)e-12'
+        >>> with_error(0.99999951, 2e-7)
+        '0.9999995 ± 0.0000002'
     """
     if not math.isfinite(value):
         return "–"
@@ -147,7 +149,8 @@ def with_error(value: float, stderr: float) -> str:
     last = int(exponent) - (1 if float(mantissa) < 1.75 else 0)
     common = 0
     if last < -6 or last > 6:
-        common = max(int(f"{value or stderr:e}".split("e")[1]), int(exponent))
+        power = max(int(f"{value or stderr:e}".split("e")[1]), int(exponent))
+        common = power if abs(power) > 3 else 0
     # Decimal shifts the point without rounding; a power of ten as a float may not even exist.
     shown = [Decimal(number).scaleb(-common) for number in (value, stderr)]
     digits = max(0, common - last)
