@@ -158,8 +158,8 @@ def _by_class(
     import numpy as np
 
     from immersion.core.measurement import Measurement
-    from immersion.core.reason import Reason
     from immersion.measure.dimension import intrinsic_dimension
+    from immersion.measure.dimension.uncertainty import Sentence
 
     found: dict[str, IntrinsicDimension | Measurement] = {}
     if data.y is None or len(data.classes) < 2:
@@ -168,7 +168,7 @@ def _by_class(
         for index, name in enumerate(data.classes):
             rows = np.flatnonzero(data.y == index)
             if len(rows) < _FEWEST:
-                why = Reason(
+                why = Sentence(
                     "small_class",
                     "the class has {n} samples and {fewest} are needed",
                     n=len(rows),
