@@ -5,13 +5,14 @@ intrinsic dimension mean nothing.
 
 Points are drawn from sets whose singular set is known in closed form: two discs that cross, a cone
 and a flat disc, which has a boundary. Every point gets a score, from neighbourhoods of three sizes.
-It should tell the points within one neighbourhood of the middle size of the singular set or the
-boundary from all others: the area under the ROC curve is 0.5 at random and 1 at best. The nulls are
-smooth closed surfaces, a sphere and a torus, from 20 seeds each, on which every flagged point is a
-false alarm.
+It should tell the points within one neighbourhood of the singular set or the boundary from all
+others: the area under the ROC curve is 0.5 at random and 1 at best. How near is near decides much
+of that area, so it is given for each of the three sizes. The nulls are smooth closed surfaces, a
+sphere and a torus, from 20 seeds each, on which every flagged point is a false alarm.
 
-The claim holds if every area is at least 0.95 and fewer than 5% of the points of the nulls are
-flagged.
+The claim is judged by the middle size: it holds if there every area is at least 0.95 and fewer than
+5% of the points of the nulls are flagged. By the widest size, whose rim a patch hardly sees, it
+would not hold.
 """
 
 from __future__ import annotations
@@ -46,21 +47,24 @@ def main() -> None:
     }
     smooth = {"sphere (null)": im.datasets.sphere, "torus (null)": im.datasets.torus}
     print("claim: points of crossings, tips and boundaries are told from the others")
-    print(f"{'data':<16} {'ROC area':<18} places of the first seed")
-    areas: list[list[float]] = []
+    print("ROC area, near being within the smallest, the middle and the widest neighbourhood")
+    print(f"{'data':<16} {'smallest':<16} {'middle':<16} {'widest':<16} places of the first seed")
+    middle: list[float] = []
     for name, draw in singular.items():
-        found_areas: list[float] = []
+        areas: list[list[float]] = []
         kinds = ""
         for seed in SEEDS:
             data = draw(POINTS, random_state=seed)
             graph = im.neighbor_graph(data.points, k=64)
             found = im.singularity(graph)
-            radii = graph.distances[:, found.scales[1] - 1]
-            near = np.minimum(data.singular_distance, data.boundary_distance) <= radii
-            found_areas.append(roc_area(found.scores, near))
+            distance = np.minimum(data.singular_distance, data.boundary_distance)
+            radii = [graph.distances[:, size - 1] for size in found.scales]
+            areas.append([roc_area(found.scores, distance <= radius) for radius in radii])
             kinds = kinds or ", ".join(sorted({place.kind for place in found.places}))
-        areas.append(found_areas)
-        print(f"{name:<16} {mean_with_error(found_areas):<18} {kinds}")
+        by_size = [list(column) for column in zip(*areas, strict=True)]
+        middle.append(float(np.mean(by_size[1])))
+        shown = " ".join(f"{mean_with_error(column):<16}" for column in by_size)
+        print(f"{name:<16} {shown} {kinds}")
     shares: list[list[float]] = []
     print(f"{'data':<16} {'points flagged, %':<18} data sets with any")
     for name, draw in smooth.items():
@@ -70,7 +74,7 @@ def main() -> None:
         ]
         shares.append(flagged)
         print(f"{name:<16} {mean_with_error(flagged):<18} {np.count_nonzero(flagged)} of 20")
-    if min(map(np.mean, areas)) >= 0.95 and max(map(np.mean, shares)) < 5:
+    if min(middle) >= 0.95 and max(map(np.mean, shares)) < 5:
         print("outcome: holds")
     else:
         print("outcome: does not hold")

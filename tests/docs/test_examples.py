@@ -113,8 +113,9 @@ def distances_along_the_data(output: str) -> None:
 
 def where_it_is_no_manifold(output: str) -> None:
     for name in ("crossing discs", "cone", "disc "):
-        area, error = numbers(output, name)[:2]
+        small, _, area, error, wide, _ = numbers(output, name)[:6]
         assert area >= 0.95 and error < 0.01
+        assert small > 0.9 and wide > 0.85
     for name in ("sphere (null)", "torus (null)"):
         flagged, _, samples, of = numbers(output, name)
         assert flagged < 0.1 and samples <= 5 and of == 20
