@@ -12,13 +12,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+import record
 
 LIMITS = {"audit_s": 60.0, "audit_mb": 1500.0, "report_mb": 1.5, "help_s": 0.4}
 
@@ -35,14 +36,6 @@ def measured(command: list[str]) -> tuple[float, float, float]:
     # Linux counts kilobytes, macOS bytes.
     unit = 1e3 if sys.platform == "linux" else 1e6
     return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / unit
-
-
-def cpu_model() -> str:
-    """Name of the processor, where the system tells."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def main() -> None:
@@ -80,10 +73,10 @@ def main() -> None:
         },
         "seed": report["settings"]["seed"],
         "versions": report["versions"],
-        "machine": {"cores": os.cpu_count(), "cpu": cpu_model()},
+        "machine": record.machine(),
     }
-    target = Path(__file__).parent / "results" / "audit.json"
-    target.write_text(json.dumps(result, indent=2) + "\n")
+    target = record.RESULTS / "audit.json"
+    record.write(result, target)
     for name, value in medians.items():
         limit = f"  (limit {LIMITS[name]:g})" if name in LIMITS else ""
         print(f"{name:14} {value:9.3f}{limit}")

@@ -18,16 +18,13 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import math
 import os
-import platform
 import statistics
 import sys
 import time
 import warnings
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +36,10 @@ os.environ.update(
 )
 
 import numpy as np
+import record
 import torch
 from scipy.optimize import minimize_scalar
 
-import immersion
 from immersion.datasets import digits
 from immersion.measure.dimension import (
     correlation_dimension,
@@ -306,14 +303,6 @@ def growth(sizes: list[int], seed: int) -> list[dict[str, Any]]:
     return rows
 
 
-def cpu_model() -> str:
-    """Name of the processor, where the system tells."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help=".npz of train_images and test_images")
@@ -322,7 +311,7 @@ def main() -> None:
     parser.add_argument("--many", type=int, nargs="*", default=[10_000, 30_000, 100_000])
     parser.add_argument("--seed", type=int, default=0, help="of the curved manifold")
     parser.add_argument("--quick", action="store_true", help="1,200 digits, once, nothing large")
-    target = Path(__file__).parent / "results" / "dimension.json"
+    target = record.RESULTS / "dimension.json"
     parser.add_argument("--out", type=Path, default=target)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -340,16 +329,14 @@ def main() -> None:
     result["points"] = {"source": source, "n": len(points), "features": points.shape[1]}
     result["compared"] = compared(points, 1 if options.quick else options.repeats)
     result["growth"] = growth([2000] if options.quick else options.many, options.seed)
-    installed = [name for name in (*PACKAGES, *PEERS) if _installed(name)]
     result |= {
         "repeats": options.repeats,
         "threads": 1,
         "seed": options.seed,
-        "versions": {"python": platform.python_version(), "immersion": immersion.__version__}
-        | {package: version(package) for package in installed},
-        "machine": {"cores": os.cpu_count(), "cpu": cpu_model()},
+        "versions": record.versions(*PACKAGES, *PEERS),
+        "machine": record.machine(),
     }
-    options.out.write_text(json.dumps(result, indent=2) + "\n")
+    record.write(result, options.out)
     report(result)
     print(f"written to {options.out.name}", file=sys.stderr)
 
@@ -370,16 +357,6 @@ def report(result: dict[str, Any]) -> None:
         if sample != "expected":
             known_ones = {k: v["value"] for k, v in values.items() if v["value"] is not None}
             print(sample, {name: round(value, 2) for name, value in known_ones.items()})
-
-
-def _installed(package: str) -> bool:
-    from importlib.metadata import PackageNotFoundError
-
-    try:
-        version(package)
-    except PackageNotFoundError:
-        return False
-    return True
 
 
 if __name__ == "__main__":

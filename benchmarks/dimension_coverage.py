@@ -15,10 +15,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import time
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +28,8 @@ os.environ.update(
 )
 
 import numpy as np
+import record
 
-import immersion
 from immersion.datasets import synthetic
 from immersion.measure.dimension import IntrinsicDimension, intrinsic_dimension
 from immersion.sampled.graph import neighbor_graph
@@ -145,7 +143,7 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=FIRST_SEED)
     parser.add_argument("--points", type=int, nargs="+", default=[500, 2000, 5000])
     parser.add_argument("--only", nargs="+", help="names of manifolds; all by default")
-    target = Path(__file__).parent / "results" / "dimension_coverage.json"
+    target = record.RESULTS / "dimension_coverage.json"
     parser.add_argument("--out", type=Path, default=target)
     options = parser.parse_args()
     seeds = range(options.first_seed, options.first_seed + options.seeds)
@@ -197,11 +195,10 @@ def main() -> None:
         "rows": rows,
         "seeds": {"first": seeds.start, "a_cell": len(seeds)},
         "cpu_s": time.process_time() - start,
-        "versions": {"python": platform.python_version(), "immersion": immersion.__version__}
-        | {package: version(package) for package in PACKAGES},
-        "machine": {"cores": os.cpu_count()},
+        "versions": record.versions(*PACKAGES),
+        "machine": record.machine(),
     }
-    options.out.write_text(json.dumps(result, indent=2) + "\n")
+    record.write(result, options.out)
     for name, value in summary.items():
         print(f"{name}: {value}")
 

@@ -12,12 +12,8 @@ peer's; where the loss falls differently, times are compared at equal loss.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import statistics
-import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +23,11 @@ os.environ.update(
 )
 os.environ["GEOMSTATS_BACKEND"] = "numpy"
 
+import record
 import torch
 from known_jobs.paired import Job, Measured, in_turn
 
-PACKAGES = ("immersion", "torch", "numpy", "scipy", "geoopt", "geomstats", "pymanopt")
+PACKAGES = ("torch", "numpy", "scipy", "geoopt", "geomstats", "pymanopt")
 
 
 def all_jobs(seed: int) -> list[Job]:
@@ -44,21 +41,6 @@ def all_jobs(seed: int) -> list[Job]:
             f"{error.name} is missing: pip install -r benchmarks/requirements-known.txt"
         ) from error
     return [*adam_jobs(seed), *geometry_jobs(seed), *solver_jobs(seed)]
-
-
-def cpu_model() -> str:
-    """Name of the processor, where the system tells."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
-def installed(package: str) -> str:
-    """Version of a package, of this one also where it only is on the path."""
-    if package == "immersion":
-        return str(sys.modules["immersion"].__version__)
-    return version(package)
 
 
 def row(measured: Measured) -> str:
@@ -86,7 +68,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7, help="pairs of runs that count")
     parser.add_argument("--only", default="", help="run the jobs whose name contains this")
     parser.add_argument("--seed", type=int, default=0)
-    target = Path(__file__).parent / "results" / "known.json"
+    target = record.RESULTS / "known.json"
     parser.add_argument("--out", type=Path, default=target)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -102,11 +84,10 @@ def main() -> None:
         "repeats": options.repeats,
         "threads": torch.get_num_threads(),
         "seed": options.seed,
-        "versions": {"python": platform.python_version()}
-        | {package: installed(package) for package in PACKAGES},
-        "machine": {"cores": os.cpu_count(), "cpu": cpu_model()},
+        "versions": record.versions(*PACKAGES),
+        "machine": record.machine(),
     }
-    options.out.write_text(json.dumps(result, indent=2) + "\n")
+    record.write(result, options.out)
     reached = sum(one["met"] for one in results)
     print(f"{reached} of {len(results)} targets met; written to {options.out.name}")
 

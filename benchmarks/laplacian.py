@@ -15,11 +15,9 @@ noted.
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import itertools
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -30,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import record
 
 LIMITS = {
     "cpu_ratio_to_sklearn_arpack_on_images_at_least": 10,
@@ -65,14 +64,6 @@ def points_of(data: str | None, count: int) -> np.ndarray:
     x = images.reshape(len(images), -1).astype(np.float32)
     x -= x.mean(axis=0)
     return x @ np.linalg.eigh(x.T @ x)[1][:, ::-1][:, :WIDTH]
-
-
-def peak_bytes() -> int:
-    """Largest resident size of this process so far."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM"):
-            return int(line.split()[1]) * 1024
-    raise SystemExit("memory is measured on Linux only")
 
 
 def solve(kind: str, graph: Any, tolerance: float) -> np.ndarray:
@@ -116,9 +107,9 @@ def measure(kind: str, folder: Path, limit: int) -> None:
     graph = NeighborGraph.from_neighbors(lists["indices"], lists["distances"])
     small = np.random.default_rng(SEED).normal(size=(2000, 3))
     solve(kind, neighbor_graph(small, NEIGHBOURS), 1e-2)
-    before, start = peak_bytes(), time.process_time()
+    before, start = record.peak_bytes(), time.process_time()
     found = solve(kind, graph, 1e-6)
-    seconds, memory = time.process_time() - start, peak_bytes() - before
+    seconds, memory = time.process_time() - start, record.peak_bytes() - before
     np.save(folder / f"{kind}.npy", found)
     print(json.dumps({"cpu_s": seconds, "bytes": memory}))
 
@@ -188,14 +179,6 @@ def compare(points: np.ndarray, runs: int, limit: int) -> dict[str, Any]:
     }
 
 
-def cpu_model() -> str:
-    """Name of the processor, where the system tells."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data")
@@ -222,24 +205,18 @@ def main() -> None:
                 f"{seen['relative_residual']:.1e}  "
                 f"values {seen['relative_difference_of_values']:.1e}"
             )
-    import immersion
-
     result = {
         "sizes": sizes,
         "limits": LIMITS,
         "pairs": COUNT,
         "images": f"PCA to {WIDTH} coordinates",
         "seed": SEED,
-        "versions": {"immersion": immersion.__version__}
-        | {
-            package: importlib.metadata.version(package)
-            for package in ("numpy", "scipy", "scikit-learn", "numba")
-        },
+        "versions": record.versions("numpy", "scipy", "scikit-learn", "numba"),
         "threads": os.environ.get("OMP_NUM_THREADS", str(os.cpu_count())),
-        "machine": {"cores": os.cpu_count(), "cpu": cpu_model()},
+        "machine": record.machine(),
     }
-    target = Path(__file__).parent / "results" / "laplacian.json"
-    target.write_text(json.dumps(result, indent=2) + "\n")
+    target = record.RESULTS / "laplacian.json"
+    record.write(result, target)
     print(f"written to {target.name}")
     return None
 

@@ -15,15 +15,12 @@ Without `--data` (n, ...) the points are the 5,000 bundled digits.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import statistics
 import sys
 import time
 import tracemalloc
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +32,9 @@ os.environ.update(
 )
 
 import numpy as np
+import record
 import torch
 
-import immersion
 from immersion.datasets import digits
 from immersion.embed.pca import pca
 from immersion.measure.preservation.neighbours import (
@@ -123,14 +120,6 @@ def sampled(n: int, seed: int) -> dict[str, Any]:
     return {"n": n, "cpu_s": seconds, "interval": found.interval(), **found.to_dict()}
 
 
-def cpu_model() -> str:
-    """Name of the processor, where the system tells."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="points, .npy, or .npz of train_images")
@@ -140,7 +129,7 @@ def main() -> None:
     parser.add_argument("--k", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
-    target = Path(__file__).parent / "results" / "map_quality.json"
+    target = record.RESULTS / "map_quality.json"
     parser.add_argument("--out", type=Path, default=target)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -167,11 +156,10 @@ def main() -> None:
         "repeats": options.repeats,
         "threads": 1,
         "seed": options.seed,
-        "versions": {"python": platform.python_version(), "immersion": immersion.__version__}
-        | {package: version(package) for package in PACKAGES},
-        "machine": {"cores": os.cpu_count(), "cpu": cpu_model()},
+        "versions": record.versions(*PACKAGES),
+        "machine": record.machine(),
     }
-    options.out.write_text(json.dumps(result, indent=2) + "\n")
+    record.write(result, options.out)
     against = result["against_scikit_learn"]
     shown = [name for name, value in against.items() if not isinstance(value, list)]
     for name in shown:

@@ -23,13 +23,10 @@ neighbouring sizes.
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import itertools
 import json
 import math
 import os
-import platform
-import resource
 import subprocess
 import sys
 import tempfile
@@ -39,6 +36,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import record
 
 SEED, WIDTH, INTRINSIC, CLUSTERS, NEIGHBOURS, RECALL, SAMPLE = 0, 64, 10, 40, 15, 0.99, 1000
 LIMITS = {"time_ratio_at_most": 1.2, "peak_gb_at_most": 4.0, "recall_at_least": RECALL}
@@ -103,7 +101,7 @@ def ours(x: np.ndarray, rows: np.ndarray, kind: str) -> dict[str, Any]:
     read = clock()
     graph = im.neighbor_graph(x, NEIGHBOURS, search=search)
     result: dict[str, Any] = read()
-    result["peak_gb"] = peak_gb()
+    result["peak_gb"] = record.peak_bytes() / 1e9
     read = clock()
     found = two_nn(graph), mle_dimension(graph)
     result["dimension_s"] = read()["wall_s"]
@@ -149,7 +147,7 @@ def theirs(x: np.ndarray, rows: np.ndarray, true: np.ndarray, most: int) -> dict
     _, who = index.search(x[rows], NEIGHBOURS + 1)
     return {
         **total,
-        "peak_gb": peak_gb(),
+        "peak_gb": record.peak_bytes() / 1e9,
         "cells": best["cells"],
         "probes": int(index.nprobe),
         "queries_timed": len(asked),
@@ -165,13 +163,7 @@ def descent(x: np.ndarray, rows: np.ndarray) -> dict[str, Any]:
     read = clock()
     index = NNDescent(x, n_neighbors=NEIGHBOURS + 1, random_state=SEED)
     result = read()
-    return {**result, "peak_gb": peak_gb(), "who": index.neighbor_graph[0][rows]}
-
-
-def peak_gb() -> float:
-    """Peak resident size of this process; Linux counts in KiB, macOS in bytes."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+    return {**result, "peak_gb": record.peak_bytes() / 1e9, "who": index.neighbor_graph[0][rows]}
 
 
 def measure(asked: argparse.Namespace) -> None:
@@ -245,14 +237,6 @@ def growth(results: dict[str, dict[str, Any]], kind: str) -> dict[str, float]:
     }
 
 
-def cpu_model() -> str:
-    """Name of the processor, where the system tells."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
 def peer_version(python: str) -> str:
     say = "import importlib.metadata as m; print(m.version('pynndescent'))"
     done = subprocess.run([python, "-c", say], capture_output=True, text=True)
@@ -277,11 +261,7 @@ def main() -> None:
     # Set before a library reads them.
     os.environ.update(dict.fromkeys(THREADS, str(asked.threads)))
     start = time.perf_counter()
-    results = {str(n): run_size(n, asked) for n in sorted(asked.sizes)}
-    packages = ("immersion", "numpy", "numba", "torch", "faiss-cpu")
-    report = {
-        "results": results,
-        "growth": {kind: growth(results, kind) for kind in ("ivf", "faiss")},
+    report: dict[str, Any] = {
         "limits": LIMITS,
         "points": {
             "width": WIDTH,
@@ -292,13 +272,17 @@ def main() -> None:
         },
         "seed": SEED,
         "threads": asked.threads,
-        "machine": {"cores": os.cpu_count(), "cpu": cpu_model()},
-        "versions": {package: importlib.metadata.version(package) for package in packages}
+        "machine": record.machine(),
+        "versions": record.versions("numpy", "numba", "torch", "faiss-cpu")
         | {"pynndescent": peer_version(asked.peer_python)},
-        "minutes": (time.perf_counter() - start) / 60,
+        "results": {},
     }
-    target = Path(__file__).parent / "results" / "neighbor_graph.json"
-    target.write_text(json.dumps(report, indent=2) + "\n")
+    target = record.RESULTS / "neighbor_graph.json"
+    for n in sorted(asked.sizes):
+        report["results"][str(n)] = run_size(n, asked)
+        report["growth"] = {kind: growth(report["results"], kind) for kind in ("ivf", "faiss")}
+        report["minutes"] = (time.perf_counter() - start) / 60
+        record.write(report, target)
     print(f"{report['minutes']:.1f} minutes; written to {target.name}")
     return None
 

@@ -22,8 +22,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import record
+
 HERE = Path(__file__).parent
-RESULTS = HERE / "results"
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def main() -> None:
         if not asked.collect and asked.only in (None, name):
             run(script, asked.dimension_python if name == "dimension" else sys.executable,
                 asked.data)  # fmt: skip
-        rows += read(json.loads((RESULTS / f"{script}.json").read_text()))
+        rows += read(json.loads((record.RESULTS / f"{script}.json").read_text()))
     print(f"{'job':<54}{'ours':>8} {'':<6}{'peer':>9}  {'':<30}{'ratio':>6}{'target':>7}")
     for row in rows:
         verdict = "met" if row.met else "NOT MET"
@@ -155,8 +156,8 @@ def main() -> None:
             f"{row.job:<54}{row.ours:>8.3g} {row.unit:<6}{row.theirs:>9.3g}  {row.peer:<30}"
             f"{row.ratio:>6.3g}{row.target:>7.3g}  {verdict:<8}{row.quality}"
         )
-    target = RESULTS / "sampled.json"
-    target.write_text(json.dumps({"rows": [asdict(row) for row in rows]}, indent=2) + "\n")
+    target = record.RESULTS / "sampled.json"
+    record.write({"rows": [asdict(row) for row in rows]}, target)
     print(f"{sum(row.met for row in rows)} of {len(rows)} targets met; written to {target.name}")
 
 

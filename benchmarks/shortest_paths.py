@@ -4,7 +4,8 @@ Every figure comes from a process of its own, on the same graph (k = 10) of the 
 `--data` (a .npy, or a .npz with `train_images`), or of a Gaussian cloud of the same size without
 it. CPU seconds are those of the call alone, after one call on a small graph; memory is what the
 peak of the process rises above its size before the call. scipy is given its better form, the
-symmetric matrix with directed=True. Runs alternate, so that a busy machine slows both.
+symmetric matrix with directed=True. "pieces" hands over the same rows in pieces of 64 MB at most,
+for what needs them one after another, once. Runs alternate, so that a busy machine slows both.
 
     python benchmarks/shortest_paths.py [--data mnist.npz] [--points 10000] [--runs 3]
 """
@@ -12,10 +13,8 @@ symmetric matrix with directed=True. Runs alternate, so that a busy machine slow
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -24,9 +23,11 @@ import time
 from pathlib import Path
 
 import numpy as np
+import record
 
 LIMITS = {"cpu_ratio_at_least": 4.0, "error_at_most": 1e-6, "memory_ratio_at_most": 0.5}
 SEED, NEIGHBOURS, WIDTH = 0, 10, 784
+PIECES = "64MB"
 
 
 def points_of(data: str | None, count: int) -> np.ndarray:
@@ -38,21 +39,13 @@ def points_of(data: str | None, count: int) -> np.ndarray:
     return images[:count].reshape(count, -1).astype(np.float32)
 
 
-def peak_bytes() -> int:
-    """Largest resident size of this process so far; the mark can be reset on Linux."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM"):
-            return int(line.split()[1]) * 1024
-    raise SystemExit("memory is measured on Linux only")
-
-
 def measure(kind: str, folder: Path) -> None:
     """Run in a child: one solution, its cost, and its rows for the comparison."""
     from scipy.sparse.csgraph import dijkstra
 
     from immersion.sampled.graph import NeighborGraph
     from immersion.sampled.paths.edges import as_edges
-    from immersion.sampled.paths.shortest import shortest_paths
+    from immersion.sampled.paths.shortest import distance_blocks, shortest_paths
 
     lists = np.load(folder / "graph.npz")
     graph = NeighborGraph.from_neighbors(lists["indices"], lists["distances"])
@@ -61,13 +54,20 @@ def measure(kind: str, folder: Path) -> None:
     shortest_paths(small)
     dijkstra(as_edges(small).to_scipy())
     rows = np.random.default_rng(SEED).choice(graph.n, min(graph.n, 1000), replace=False)
-    before, start = peak_bytes(), time.process_time()
+    # Filled, so that these rows count as taken before the peak is read.
+    kept = np.full((len(rows), graph.n), np.nan, np.float32)
+    before, start = record.peak_bytes(), time.process_time()
     if kind == "scipy":
         found = dijkstra(symmetric, directed=True)
+    elif kind == "pieces":
+        found = kept
+        for some, block in distance_blocks(graph, memory=PIECES):
+            _, here, at = np.intersect1d(some, rows, return_indices=True)
+            kept[at] = block[here]
     else:
         found = shortest_paths(graph, device="cpu" if kind == "torch" else None)
-    seconds, memory = time.process_time() - start, peak_bytes() - before
-    np.save(folder / f"{kind}.npy", found[rows])
+    seconds, memory = time.process_time() - start, record.peak_bytes() - before
+    np.save(folder / f"{kind}.npy", kept if found is kept else found[rows])
     print(json.dumps({"cpu_s": seconds, "bytes": memory}))
 
 
@@ -75,14 +75,6 @@ def child(kind: str, folder: Path) -> dict[str, float]:
     command = [sys.executable, __file__, "--measure", kind, "--folder", str(folder)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return json.loads(done.stdout.splitlines()[-1])
-
-
-def cpu_model() -> str:
-    """Name of the processor, where the system tells."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def main() -> None:
@@ -123,6 +115,13 @@ def main() -> None:
             "error": error("immersion"),
         }
         measured["memory_ratio"] = measured["immersion_mb"] / measured["scipy_mb"]
+        pieces = child("pieces", folder)
+        measured |= {
+            "pieces_cpu_s": pieces["cpu_s"],
+            "pieces_mb": pieces["bytes"] / 1e6,
+            "pieces_memory_ratio": pieces["bytes"] / 1e6 / measured["scipy_mb"],
+            "pieces_error": error("pieces"),
+        }
         if asked.torch:
             measured["torch_cpu_s"] = child("torch", folder)["cpu_s"]
             measured["torch_error"] = error("torch")
@@ -138,15 +137,12 @@ def main() -> None:
             "reached": float(reached.mean()),
         },
         "seed": SEED,
-        "versions": {
-            package: importlib.metadata.version(package)
-            for package in ("immersion", "numpy", "scipy", "numba", "torch")
-        },
+        "versions": record.versions("numpy", "scipy", "scikit-learn", "numba", "torch"),
         "threads": os.environ.get("NUMBA_NUM_THREADS", str(os.cpu_count())),
-        "machine": {"cores": os.cpu_count(), "cpu": cpu_model()},
+        "machine": record.machine(),
     }
-    target = Path(__file__).parent / "results" / "shortest_paths.json"
-    target.write_text(json.dumps(result, indent=2) + "\n")
+    target = record.RESULTS / "shortest_paths.json"
+    record.write(result, target)
     for name, value in measured.items():
         print(f"{name:16} {value:12.4g}")
     print(f"written to {target.name}")

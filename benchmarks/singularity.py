@@ -16,13 +16,13 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import record
 from scipy.stats import beta, rankdata
 
 from immersion.datasets import synthetic
@@ -291,7 +291,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--data")
     parser.add_argument("--only", choices=["alarms", "detection", "noise", "distances", "costs"])
-    default = Path(__file__).parent / "results" / "singularity.json"
+    default = record.RESULTS / "singularity.json"
     parser.add_argument("--match", default="", help="of the alarms only those of such names")
     parser.add_argument("--output", type=Path, default=default)
     asked = parser.parse_args()
@@ -304,13 +304,15 @@ def main() -> None:
         "alarms": lambda: false_alarms(asked.seeds, asked.match, written.get("alarms", {})),
     }
     written.update(
-        limits=LIMITS, seeds=asked.seeds, python=platform.python_version(), numpy=np.__version__
+        limits=LIMITS,
+        seeds=asked.seeds,
+        versions=record.versions("numpy", "scipy", "numba"),
+        machine=record.machine(),
     )
     for name, part in parts.items():
         if asked.only in (None, name):
             written[name] = part()
-            asked.output.parent.mkdir(exist_ok=True)
-            asked.output.write_text(json.dumps(written, indent=2) + "\n")
+            record.write(written, asked.output)
 
 
 if __name__ == "__main__":

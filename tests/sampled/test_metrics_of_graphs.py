@@ -134,6 +134,13 @@ def test_points_that_do_not_belong_to_the_metric_are_refused() -> None:
         neighbor_graph(x, 3, metric=Sphere(3), search=Exact("faiss"))
 
 
+@pytest.mark.parametrize("scale", [1e-310, 1e-300, 1e-45])
+def test_points_closer_than_float32_can_say_are_refused(scale: float) -> None:
+    x = np.random.default_rng(0).normal(size=(50, 5)) * scale
+    with pytest.raises(InputError, match="below float32's range; multiply them"):
+        neighbor_graph(x, 6)
+
+
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
 @pytest.mark.parametrize("search", [None, IVF(), HNSW()], ids=str)
 @pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30, 1e120])

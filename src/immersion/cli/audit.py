@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -74,10 +73,11 @@ def audit(
     """
     from immersion.auditing.gates import Gate
     from immersion.cli.targets import require_pair
+    from immersion.cli.terminal import spoken
 
     require_pair(model, data, weights, model_kwargs)
     gates = [Gate.parse(condition) for condition in fail_if or ()]
-    language = _language(lang)
+    language = spoken(lang)
     # The quick checks are done; torch takes seconds to load.
     if not quiet:
         print("immersion: loading the model and the data", file=sys.stderr, flush=True)
@@ -171,11 +171,3 @@ def _judge(result: Audit, gates: list[Gate], language: Literal["en", "zh"]) -> i
         said = text("cli.gate_failed", gate=str(gate), value=f"{value:g}")
         print(f"immersion: {getattr(said, language)}", file=sys.stderr)
     return GATE_FAILED if failed else OK
-
-
-def _language(lang: Literal["auto", "en", "zh"]) -> Literal["en", "zh"]:
-    """The language of the terminal for "auto"."""
-    if lang != "auto":
-        return lang
-    spoken = next((v for n in ("LC_ALL", "LC_MESSAGES", "LANG") if (v := os.environ.get(n))), "")
-    return "zh" if spoken.startswith("zh") else "en"

@@ -9,7 +9,7 @@ textbook one.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numba
 import numpy as np
@@ -35,20 +35,11 @@ _HUBS = 1.4
 class Sentence(Reason):
     """An English sentence about a dimension, which catalogues have as `dimension.<id>`.
 
-    Unlike a plain `Reason` it can be copied and pickled, as measurements are.
-
     Example:
-        >>> import pickle
         >>> why = Sentence("coincide", "{count} points coincide", count=3)
-        >>> again = pickle.loads(pickle.dumps(why))
-        >>> again == "3 points coincide", again.id, again.params
-        (True, 'coincide', {'count': 3})
+        >>> why, why.id, why.params
+        ('3 points coincide', 'coincide', {'count': 3})
     """
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """The finished sentence has no fields left to fill; its parameters travel as state."""
-        plain = str(self).replace("{", "{{").replace("}", "}}")
-        return Sentence, (self.id, plain), {"params": self.params}
 
 
 def resolvable(n: int) -> float:

@@ -8,14 +8,20 @@ is noise, higher orders of a smooth shape, or no smooth shape.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from immersion.core.chunking import row_chunks
 from immersion.measure.singular.voids import largest_caps
-from immersion.sampled.shape.charts import coefficients, hessians, quadratic_columns
+from immersion.sampled.shape.quadratic import (
+    coefficients,
+    hessians,
+    own_axes,
+    patch_offsets,
+    quadratic_fit,
+)
 
 if TYPE_CHECKING:
     from immersion.sampled.graph import NeighborGraph
@@ -27,7 +33,7 @@ _LOCAL = 8
 """Fewest neighbours whose distance gives a density."""
 
 _TURNS = 2
-"""Turns of the frame; each shrinks the linear term by the square of the patch over the radius."""
+"""Turns of the frame."""
 
 
 def fewest_for(dim: int) -> int:
@@ -116,14 +122,15 @@ def measure_patches(
         axes = min(size, width)
         held = 8 * size * (2 * width + 3 * axes + 3 * p)
         for part in row_chunks(len(rows), held, _BUDGET):
-            points, span = _patch(graph, rows[part], max(scales))
+            near = graph.indices[rows[part], : max(scales)]
+            points, span = own_axes(patch_offsets(graph.points, rows[part], near))
             for at in found:
                 way = _fill(at, rows[part], points[:, : at.k + 1], span, int(dim))
                 # All scales read the density off the widest patch, which a void spans least of.
                 along = np.einsum("mkr,mr->mk", points, way)
                 along -= along.mean(axis=1, keepdims=True)
-                own = volume[graph.indices[rows[part], : max(scales)]]
-                density = -int(dim) * np.concatenate([volume[rows[part], None], own], axis=1)
+                own = np.concatenate([volume[rows[part], None], volume[near]], axis=1)
+                density = -int(dim) * own
                 fall = (along * density).sum(axis=1)
                 spread = np.maximum((along**2).sum(axis=1), 1e-300)
                 at.thinning[rows[part]] = at.radius[rows[part]] * fall / spread
@@ -154,7 +161,7 @@ def local_spectra(
     k, width = near.shape[1], x.shape[1]
     found = np.zeros((len(rows), most))
     for part in row_chunks(len(rows), 16 * (k + 1) * (width + k), _BUDGET):
-        points = _offsets(x, rows[part], near[part])
+        points = patch_offsets(x, rows[part], near[part])
         points -= points.mean(axis=1, keepdims=True)
         points /= np.maximum(np.abs(points).max(axis=(1, 2), keepdims=True), 1e-300)
         small = points.swapaxes(1, 2) @ points if width <= k else points @ points.swapaxes(1, 2)
@@ -164,52 +171,18 @@ def local_spectra(
     return found
 
 
-def _offsets(x: NDArray[np.floating], rows: NDArray[np.int64], near: NDArray[np.int64]) -> Array:
-    """(m, k + 1, D) offsets of each point, itself first, and its neighbours."""
-    patch = np.zeros((len(rows), near.shape[1] + 1, x.shape[1]))
-    patch[:, 1:] = x[near]
-    patch[:, 1:] -= x[rows][:, None, :]
-    return patch
-
-
-def _patch(graph: NeighborGraph, rows: NDArray[np.int64], k: int) -> tuple[Array, Array]:
-    """Offsets (m, k + 1, r) of each point and its neighbours in axes (m, r, D) that hold them."""
-    width = graph.points.shape[1]
-    patch = _offsets(graph.points, rows, graph.indices[rows, :k])
-    if width <= k + 1:
-        return patch, np.broadcast_to(np.eye(width), (len(rows), width, width))
-    # Scaled, so that squares neither overflow nor vanish.
-    scale = np.abs(patch).max(axis=(1, 2), keepdims=True)
-    patch /= np.where(scale > 0, scale, 1)
-    variances, vectors = np.linalg.eigh(patch @ patch.swapaxes(1, 2))
-    # Below rounding there is no direction, only its noise; such axes are zero.
-    kept = variances > variances[:, -1:] * (k + 1) * 1e-15
-    root = np.sqrt(np.where(kept, variances, 1))
-    points = vectors * np.where(kept, root, 0)[:, None, :]
-    span = (vectors * np.where(kept, 1 / root, 0)[:, None, :]).swapaxes(1, 2) @ patch
-    return points * scale, span
-
-
 def _fill(found: Patches, rows: NDArray[np.int64], points: Array, span: Array, dim: int) -> Array:
     """Fill in the rows; the direction (m, r) of their largest caps."""
     radius = np.sqrt(np.einsum("mki,mki->mk", points, points).max(axis=1))
     points = points / np.where(radius > 0, radius, 1)[:, None, None]
-    centred = points - points.mean(axis=1, keepdims=True)
-    frame = np.linalg.eigh(centred.swapaxes(1, 2) @ centred)[1][:, :, ::-1][:, :, :dim]
-    for _ in range(_TURNS if dim < points.shape[2] else 0):
-        _, _, fit, _ = _quadratic(points, frame)
-        # A tilt beyond 45 degrees is no tangent but noise.
-        tilt = fit[:, 1 : 1 + dim]
-        steep = np.sqrt((tilt**2).sum(axis=(1, 2)))
-        tilt = tilt / np.maximum(steep, 1)[:, None, None]
-        frame = np.linalg.qr(frame + tilt.swapaxes(1, 2))[0]
-    design, inverse, fit, decided = _quadratic(points, frame)
-    left = points - (points @ frame) @ frame.swapaxes(1, 2) - design @ fit
+    chart = quadratic_fit(points, dim, _TURNS)
+    frame, design, inverse, fit = chart.frame, chart.design, chart.inverse, chart.fit
+    left = chart.residual()
     pull = design[:, 0]
     leverage = np.einsum("mp,mpq,mq->m", pull, inverse, pull)
     form = hessians(fit, dim)
     squares = np.einsum("mijr,mjlr->mil", form, form)
-    u = design[:, 1:, 1 : 1 + dim]
+    u = chart.u[:, 1:]
     extent, outward = largest_caps(_lengthened(u, points[:, 1:]))
     variance = (left**2).sum(axis=(1, 2)) / (found.k + 1 - design.shape[2])
     # The slope of a chart is H u for Hessians H; the errors of its coefficients tilt it as well.
@@ -217,7 +190,7 @@ def _fill(found: Patches, rows: NDArray[np.int64], points: Array, span: Array, d
     turned = hessians(np.eye(design.shape[2]), dim)[:, :, 1 + dim :]
     pairs = np.einsum("ijp,mjl,liq->mpq", turned, spread, turned, optimize=True)
     blurred = np.einsum("mpq,mpq->m", pairs, inverse[:, 1 + dim :, 1 + dim :])
-    decided &= radius > 0
+    decided = chart.decided & (radius > 0)
 
     def known(values: Array) -> Array:
         return np.where(decided, values, np.nan)
@@ -240,21 +213,3 @@ def _lengthened(u: Array, offsets: Array) -> Array:
     flat = np.sqrt((u**2).sum(axis=2))
     whole = np.sqrt((offsets**2).sum(axis=2))
     return u * (whole / np.where(flat > 0, flat, 1))[:, :, None]
-
-
-def _quadratic(points: Array, frame: Array) -> tuple[Array, Array, Array, NDArray[np.bool_]]:
-    """Design (m, K, p), inverse of its Gram matrix, coefficients (m, p, r), where they exist."""
-    u = points @ frame
-    design = quadratic_columns(u)
-    gram = design.swapaxes(1, 2) @ design
-    scale = np.sqrt(np.maximum(np.einsum("mpp->mp", gram), 1e-300))
-    unit = gram / scale[:, :, None] / scale[:, None, :]
-    decided = np.linalg.eigvalsh(unit)[:, 0] > 1e-7
-    unit[~decided] = np.eye(unit.shape[1])
-    # numpy types its solvers in part only.
-    invert: Any = np.linalg.inv
-    inverse: Array = invert(unit) / scale[:, :, None] / scale[:, None, :]
-    normal = points - u @ frame.swapaxes(1, 2)
-    fit = inverse @ (design.swapaxes(1, 2) @ normal)
-    fit[~decided] = 0
-    return design, inverse, fit, decided

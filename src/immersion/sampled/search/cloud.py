@@ -117,11 +117,12 @@ def cloud_of(points: NDArray[np.floating], metric: FlatMetric) -> Cloud:
             "their scale"
         )
     extreme = spread > 0 and not 2.0**-20 < spread < 2.0**20
-    scale = 2.0 ** -math.frexp(spread)[1] if extreme else 1.0
-    if scale > float(np.finfo(np.float32).max):
+    exponent = -math.frexp(spread)[1] if extreme else 0
+    if exponent >= np.finfo(np.float32).maxexp:
         raise InputError(
             f"the points differ by at most {spread:.1e}, below float32's range; multiply them"
         )
+    scale = 2.0**exponent
     if whole:
         # Squared distances and all sums on the way to them are then whole and at most 4 max |x|^2.
         longest = max(float(np.square(points[rows] - centre).sum(1).max()) for rows in passes)

@@ -14,13 +14,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from immersion.core.chunking import row_chunks
 from immersion.core.errors import InputError
+from immersion.sampled.shape.quadratic import (
+    coefficients,
+    gram_inverse,
+    own_axes,
+    patch_offsets,
+    quadratic_fit,
+)
 
 if TYPE_CHECKING:
     from immersion.sampled.graph import NeighborGraph
@@ -32,17 +39,12 @@ _SPARE = 2
 _ROOM = 8
 """Neighbours to spare above which all cubics are fitted, and not those along |u|^2 alone."""
 _TURNS = 3
-"""Turns of the frame; each shrinks the linear term by the square of the patch over the radius."""
+"""Turns of the frame."""
 _DOUBT = 0.35
 """Share of what higher orders moved that is taken as the error of the correction."""
 _THIN = 1e-5
 """Extent over radius of a patch below which a direction is rounding, in float32 too."""
 _BUDGET = 1 << 28
-
-
-def coefficients(dim: int) -> int:
-    """Number of coefficients of a quadratic in dim variables: 1 + d + d (d + 1) / 2."""
-    return 1 + dim + dim * (dim + 1) // 2
 
 
 def fewest_neighbors(dim: int) -> int:
@@ -162,58 +164,23 @@ def quadratic_charts(
         yield part, _fit(graph, dim, rows[part])
 
 
-def quadratic_columns(u: Array) -> Array:
-    """(..., p) columns 1, u_i, u_i^2 / 2 and u_i u_j for i < j, of u (..., d).
-
-    Their coefficients are value, gradient and entries of the Hessian.
-    """
-    first, second = np.triu_indices(u.shape[-1])
-    products = u[..., first] * u[..., second] * np.where(first == second, 0.5, 1.0)
-    return np.concatenate([np.ones((*u.shape[:-1], 1)), u, products], axis=-1)
-
-
-def hessians(coefficient: Array, dim: int) -> Array:
-    """Symmetric (..., d, d, r) from the coefficients (..., p, r) of `quadratic_columns`."""
-    first, second = np.triu_indices(dim)
-    full = np.empty((*coefficient.shape[:-2], dim, dim, coefficient.shape[-1]))
-    full[..., first, second, :] = coefficient[..., 1 + dim :, :]
-    full[..., second, first, :] = coefficient[..., 1 + dim :, :]
-    return full
-
-
 def _fit(graph: NeighborGraph, dim: int, rows: NDArray[np.int64]) -> Charts:
-    patch = np.zeros((len(rows), graph.k + 1, graph.points.shape[1]))
-    patch[:, 1:] = graph.points[graph.indices[rows]]
-    patch[:, 1:] -= graph.points[rows][:, None, :]
+    patch = patch_offsets(graph.points, rows, graph.indices[rows])
     radius = np.sqrt(np.einsum("mki,mki->mk", patch, patch).max(axis=1))
     patch /= np.where(radius > 0, radius, 1)[:, None, None]
-    points, span = _within(patch)
+    points, span = own_axes(patch)
     size, dims = points.shape[1], coefficients(dim)
-    centred = points - points.mean(axis=1, keepdims=True)
-    frame = np.linalg.eigh(centred.swapaxes(1, 2) @ centred)[1][:, :, ::-1][:, :, :dim]
-    design = fit = inverse = normal = u = np.empty(0)
-    decided = np.ones(len(rows), bool)
-    for turn in range(_TURNS + 1):
-        u = points @ frame
-        design = quadratic_columns(u)
-        inverse, decided = _inverse(design.swapaxes(1, 2) @ design)
-        normal = points - u @ frame.swapaxes(1, 2)
-        fit = inverse @ (design.swapaxes(1, 2) @ normal)
-        if turn < _TURNS:
-            # The gradient tilts the frame; a tilt beyond 45 degrees is no tangent but noise.
-            tilt = fit[:, 1 : 1 + dim]
-            steep = np.sqrt((tilt**2).sum(axis=(1, 2)))
-            tilt = tilt / np.maximum(steep, 1)[:, None, None]
-            frame = np.linalg.qr(frame + tilt.swapaxes(1, 2))[0]
+    found = quadratic_fit(points, dim, _TURNS)
+    u, design, fit, inverse = found.u, found.design, found.fit, found.inverse
     extent = np.sqrt((u**2).mean(axis=1).min(axis=1))
     solve = inverse @ design.swapaxes(1, 2)
-    residual = normal - design @ fit
+    residual = found.residual()
     leverage = np.einsum("mkp,mpk->mk", design, solve)
     # Higher orders: what the quadratic takes for its own of them, and what it leaves.
     higher = _higher(u, size - dims - _ROOM)
     aliased = solve @ higher
     outside = higher - design @ aliased
-    weight, also = _inverse(outside.swapaxes(1, 2) @ outside)
+    weight, also = gram_inverse(outside.swapaxes(1, 2) @ outside)
     pull = weight @ outside.swapaxes(1, 2)
     left = outside @ (pull @ residual)
     terms = higher.shape[2]
@@ -225,12 +192,12 @@ def _fit(graph: NeighborGraph, dim: int, rows: NDArray[np.int64]) -> Charts:
     leverage += last[:, None] * np.einsum("mkt,mtk->mk", outside, pull)
     trust = trust[:, :, None]
     return Charts(
-        rows, span, radius, frame,
+        rows, span, radius, found.frame,
         solve - trust * moved,
         fit - trust * drift,
         (1 - (1 - _DOUBT) * trust) * drift,
         residual - last[:, None, None] * left,
-        leverage, size - dims - last * terms, decided & also & (extent > _THIN),
+        leverage, size - dims - last * terms, found.decided & also & (extent > _THIN),
     )  # fmt: skip
 
 
@@ -259,32 +226,3 @@ def _higher(u: Array, room: int) -> Array:
     if len(first) + len(row) <= room:
         quartic = square * u[:, :, row] * u[:, :, column]
     return np.concatenate([cubic, quartic], axis=2)
-
-
-def _within(patch: Array) -> tuple[Array, Array]:
-    """Coordinates (m, K, r) of patches in orthonormal axes (m, r, D) that hold them."""
-    m, size, width = patch.shape
-    if width <= size:
-        return patch, np.broadcast_to(np.eye(width), (m, width, width))
-    variances, vectors = np.linalg.eigh(patch @ patch.swapaxes(1, 2))
-    # Below rounding there is no direction, only its noise; such axes are zero.
-    kept = variances > variances[:, -1:] * size * 1e-15
-    scale = np.sqrt(np.where(kept, variances, 1))
-    points = vectors * np.where(kept, scale, 0)[:, None, :]
-    span = (vectors * np.where(kept, 1 / scale, 0)[:, None, :]).swapaxes(1, 2) @ patch
-    return points, span
-
-
-def _inverse(gram: Array) -> tuple[Array, NDArray[np.bool_]]:
-    """Inverses of Gram matrices, zero where the patch does not determine the fit."""
-    size = gram.shape[1]
-    scale = np.sqrt(np.maximum(np.einsum("mpp->mp", gram), 1e-300))
-    unit = gram / scale[:, :, None] / scale[:, None, :]
-    least = np.linalg.eigvalsh(unit)[:, 0]
-    decided = least > 1e-7
-    unit[~decided] = np.eye(size)
-    # numpy types its solvers in part only.
-    invert: Any = np.linalg.inv
-    inverse: Array = invert(unit) / scale[:, :, None] / scale[:, None, :]
-    inverse[~decided] = 0
-    return inverse, decided

@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from immersion.core.measurement import Measurement
 from immersion.sampled.shape.charts import (
     chosen_rows,
-    hessians,
     quadratic_charts,
     require_charts,
 )
+from immersion.sampled.shape.quadratic import hessians
 
 if TYPE_CHECKING:
     from immersion.core.measurement import Setting

@@ -13,11 +13,10 @@ from immersion.core.chunking import row_chunks
 from immersion.core.errors import InputError
 from immersion.sampled.graph import as_points
 from immersion.sampled.shape.charts import (
-    hessians,
     quadratic_charts,
-    quadratic_columns,
     require_charts,
 )
+from immersion.sampled.shape.quadratic import hessians, quadratic_columns
 
 if TYPE_CHECKING:
     from immersion.sampled.graph import NeighborGraph
