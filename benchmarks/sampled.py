@@ -54,6 +54,11 @@ def paths_rows(result: dict[str, Any]) -> Iterator[Row]:
     ratio, target = 1 / measured["memory_ratio"], 1 / limits["memory_ratio_at_most"]
     ours, theirs = measured["immersion_mb"], measured["scipy_mb"]
     yield Row(what, "MB", ours, "scipy", theirs, ratio, target, quality, right and ratio >= target)
+    right = measured["pieces_error"] <= limits["error_at_most"]
+    quality = f"relative error {measured['pieces_error']:.1g}"
+    ratio, ours = 1 / measured["pieces_memory_ratio"], measured["pieces_mb"]
+    yield Row("the same rows in pieces", "MB", ours, "scipy", theirs, ratio, target, quality,
+              right and ratio >= target)  # fmt: skip
 
 
 def quality_rows(result: dict[str, Any]) -> Iterator[Row]:

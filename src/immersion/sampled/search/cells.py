@@ -98,7 +98,9 @@ def _trained(cloud: Cloud, n_lists: int, candidates: Candidates) -> NDArray[np.f
         who, near = exact.empty_lists(len(sample), 1, n_lists)
         base = exact.plain_block(centres, asks=False)
         exact.search_block(asking, base, candidates, who, near, exact.Rounding(), _SPARE)
-        centres = kernels.cell_means(sample, who[:, 0], centres)
+        # An empty cell keeps its centre.
+        centres = centres.copy()
+        kernels.fill_cell_means(sample, who[:, 0], np.zeros(centres.shape), centres)
     return centres
 
 

@@ -180,18 +180,20 @@ def group_by_cell(cells: NDArray[np.int32], n_cells: int) -> tuple[Ids, Ids]:
 
 
 @numba.njit(cache=True, nogil=True)
-def cell_means(
-    x: NDArray[np.float32], cells: NDArray[np.int64], centres: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """Mean (c, D) of the rows of each cell, summed in order; an empty cell keeps its centre."""
-    total = np.zeros(centres.shape, np.float64)
-    count = np.zeros(len(centres), np.int64)
+def fill_cell_means(
+    x: NDArray[np.float32], cells: NDArray[np.int64], total: Wide, means: NDArray[np.float32]
+) -> None:
+    """Mean of the rows of each cell into `means` (c, D), summed in order; empty cells are left.
+
+    `total` (c, D) is zero before. Slices would triple the time to compile.
+    """
+    count = np.zeros(len(means), np.int64)
     for row in range(len(x)):
-        count[cells[row]] += 1
+        cell = cells[row]
+        count[cell] += 1
         for axis in range(x.shape[1]):
-            total[cells[row], axis] += x[row, axis]
-    means = centres.copy()
-    for cell in range(len(centres)):
+            total[cell, axis] += x[row, axis]
+    for cell in range(len(means)):
         if count[cell] > 0:
-            means[cell] = (total[cell] / count[cell]).astype(np.float32)
-    return means
+            for axis in range(x.shape[1]):
+                means[cell, axis] = np.float32(total[cell, axis] / count[cell])
