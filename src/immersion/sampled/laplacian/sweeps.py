@@ -16,6 +16,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from immersion.core.threads import numba_threads
+
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
@@ -62,7 +64,7 @@ class Sweeps:
         self._parts = (stored.indptr, stored.indices, stored.data)
         self.top = top
         n = len(stored.indptr) - 1
-        threads = max(1, min(numba.get_num_threads(), n // _ROWS))
+        threads = max(1, min(numba_threads(), n // _ROWS))
         # Equal numbers of edges, not of rows.
         inner = np.linspace(0, int(stored.nnz), threads + 1)[1:-1]
         cuts: list[int] = [0, *np.searchsorted(stored.indptr, inner).tolist(), n]

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from immersion.core.errors import InputError
+from immersion.core.threads import numba_threads
 from immersion.sampled.paths.edges import EdgeGraph
 
 if TYPE_CHECKING:
@@ -119,12 +120,10 @@ class Plan:
         budget: int,
         advance: Callable[[int], None],
     ) -> None:
-        import numba
-
         from immersion.sampled.paths.sweeps import LANES, sweep, write_rows, write_tree
 
         blocks = [slice(at, at + LANES) for at in range(0, len(places), LANES)]
-        threads = min(numba.get_num_threads(), max(1, budget // max(1, 8 * self.n * LANES)))
+        threads = min(numba_threads(), max(1, budget // max(1, 8 * self.n * LANES)))
         # A pool of scratch arrays, one a thread, that blocks take and give back.
         scratch: SimpleQueue[tuple[NDArray[np.float64], NDArray[np.uint8]]] = SimpleQueue()
         for _ in range(min(threads, len(blocks))):

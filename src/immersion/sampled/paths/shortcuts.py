@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from immersion.core.chunking import row_chunks
 from immersion.core.errors import InputError
+from immersion.core.threads import numba_threads
 from immersion.sampled.paths.components import components
 from immersion.sampled.paths.edges import EdgeGraph, as_edges
 
@@ -78,8 +79,6 @@ def edge_curvature(
         >>> dict(zip(map(tuple, ends.tolist()), kappa.tolist(), strict=True))[(1, 2)]
         1.0
     """
-    import numba
-
     from immersion.sampled.paths.transport import curvatures
 
     edges = as_edges(graph)
@@ -89,7 +88,7 @@ def edge_curvature(
     def write(part: slice) -> None:
         curvatures(edges.starts, edges.indices, ends[part], curvature[part])
 
-    with ThreadPoolExecutor(numba.get_num_threads()) as pool:
+    with ThreadPoolExecutor(numba_threads()) as pool:
         list(pool.map(write, row_chunks(len(ends), 1, 4096)))
     return ends, curvature
 
@@ -134,8 +133,6 @@ def prune_shortcuts(
         >>> found.pieces
         (1, 2)
     """
-    import numba
-
     from immersion.sampled.paths.detours import detours
 
     if not 0.5 <= delta <= 1:
@@ -161,7 +158,7 @@ def prune_shortcuts(
     found = np.empty(len(asked))
     weights = rest.lengths.astype(np.float64)
     limits = reach * unit[asked]
-    threads = numba.get_num_threads()
+    threads = numba_threads()
     pairs = ends[asked]
 
     def write(part: slice) -> None:

@@ -11,6 +11,7 @@ import torch
 
 from immersion.core.chunking import row_chunks
 from immersion.core.errors import InputError
+from immersion.core.threads import numba_threads
 from immersion.sampled import exact
 from immersion.sampled.search.cells import nearest_in_cells
 from immersion.sampled.search.cloud import Cloud, FlatMetric, cloud_of, to_float32
@@ -79,6 +80,7 @@ class Task:
 
     def run(self, rows: slice) -> tuple[Lists, Search]:
         """Indices and distances (m, k) for some points, and the search with all that it chose."""
+        numba_threads()
         if not isinstance(self.metric, str):
             return self._exact(exact.numbers_of(rows)), Exact("torch")
         if isinstance(self.search, IVF):
