@@ -124,14 +124,16 @@ def test_gradient_of_log_inverts_that_of_exp(kind: Frame, n: int, p: int, fracti
 @pytest.mark.parametrize(("n", "p"), [(5, 2), (6, 3), (8, 6), (12, 10), (7, 1), (40, 5), (5, 5)])
 def test_log_up_to_the_injectivity_radius_and_beyond(kind: Frame, n: int, p: int) -> None:
     M = kind(n, p)
-    x = points(M, 50)
+    # Many columns take seconds a point.
+    count = 50 if p < 6 else 12
+    x = points(M, count)
     for part in (0.97, 0.98, 0.99):
         length = part * M.injectivity_radius(x)
         y = M.exp(x, tangent(M, x, length, 2))
         u = M.log(x, y)
         assert (M.exp(x, u) - y).abs().max() <= 1e-12
         assert (M.norm(x, u) - length).abs().max() <= 1e-12
-    far = points(M, 50, seed=2)
+    far = points(M, count, seed=2)
     u = M.log(x, far)
     assert torch.equal(u, M.log(x, far)) and (M.norm(x, u) - M.dist(x, far)).abs().max() <= 1e-13
 
