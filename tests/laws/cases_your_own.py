@@ -9,12 +9,13 @@ from pathlib import Path
 from laws.case import Case
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples/your_own_manifold.py"
-spec = importlib.util.spec_from_file_location(EXAMPLE.stem, EXAMPLE)
-assert spec is not None
-assert spec.loader is not None
-module = importlib.util.module_from_spec(spec)
-sys.modules[EXAMPLE.stem] = module  # where pickle looks for the class
-spec.loader.exec_module(module)
+if EXAMPLE.stem not in sys.modules:  # where pickle looks for the class
+    spec = importlib.util.spec_from_file_location(EXAMPLE.stem, EXAMPLE)
+    assert spec is not None
+    assert spec.loader is not None
+    sys.modules[EXAMPLE.stem] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[EXAMPLE.stem])
+module = sys.modules[EXAMPLE.stem]
 
 CASES = [
     # Points are of condition up to 1e2 or so, and inverses lose as many digits.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from immersion.learned.capture import capture
+from immersion.learned.units import UnitRange
 
 
 def plant(layer: nn.Module, *units: int, bias: float = -50.0) -> None:
@@ -203,3 +206,13 @@ def test_ranges_are_those_of_the_whole_output() -> None:
     np.testing.assert_allclose(found["0"].unit_high, y.amax((0, 2, 3)), atol=1e-6)
     assert found["0"].units == 3 and found["2"].units == 5
     np.testing.assert_array_equal(found["2"].unit_low, found["2"].activations.min(0))
+
+
+def test_values_equal_to_rounding_are_constant() -> None:
+    """As a convolution of constants makes them at the end of a batch and in its middle."""
+    eps = torch.finfo(torch.float32).eps
+    low = torch.tensor([1.0, 1.0, 0.0, -2.0, math.inf, 0.0])
+    high = torch.tensor([1 + 2 * eps, 1 + 100 * eps, 0.0, -2 + 4 * eps, math.inf, 1e-30])
+    assert UnitRange(low, high).constant().tolist() == [True, False, True, True, True, False]
+    whole = UnitRange(torch.tensor([5, 5]), torch.tensor([5, 6]))
+    assert whole.constant().tolist() == [True, False]
