@@ -16,7 +16,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from immersion.core.threads import numba_threads
+from immersion.core.host.threads import numba_threads
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

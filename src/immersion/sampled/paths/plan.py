@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from immersion.core.errors import InputError
-from immersion.core.threads import numba_threads
+from immersion.core.host.threads import numba_threads
 from immersion.sampled.paths.edges import EdgeGraph
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from immersion.core.chunking import row_chunks
 from immersion.core.errors import InputError
-from immersion.core.threads import numba_threads
+from immersion.core.host.threads import numba_threads
 from immersion.sampled.paths.components import components
 from immersion.sampled.paths.edges import EdgeGraph, as_edges
 

@@ -11,7 +11,7 @@ import torch
 
 from immersion.core.chunking import row_chunks
 from immersion.core.errors import InputError
-from immersion.core.threads import numba_threads
+from immersion.core.host.threads import numba_threads
 from immersion.sampled import exact
 from immersion.sampled.search.cells import nearest_in_cells
 from immersion.sampled.search.cloud import Cloud, FlatMetric, cloud_of, to_float32
