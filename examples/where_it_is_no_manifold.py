@@ -73,7 +73,8 @@ def main() -> None:
             for seed in NULL_SEEDS
         ]
         shares.append(flagged)
-        print(f"{name:<16} {mean_with_error(flagged):<18} {np.count_nonzero(flagged)} of {len(flagged)}")
+        some = f"{np.count_nonzero(flagged)} of {len(flagged)}"
+        print(f"{name:<16} {mean_with_error(flagged):<18} {some}")
     if min(middle) >= 0.95 and max(map(np.mean, shares)) < 5:
         print("outcome: holds")
     else:
